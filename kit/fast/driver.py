@@ -1,8 +1,8 @@
-"""Driver access: executes statements by the driver, on a connection of SQLAlchemy's pool, and converts their values.
+"""Driver access: executes statements by asyncpg or aiosqlite, on connections of SQLAlchemy's pool.
 
-SQLAlchemy's own code raises the failures and invalidates connections, so both are the same as without this module.
-It has to run in a greenlet. A new greenlet allocates a stack for Python, which takes longer than most of what is run in
-it here. So a greenlet that has finished a function waits for the next one:
+Failures are raised by SQLAlchemy's own code, which also invalidates lost connections (`driver_failures`).
+SQLAlchemy's pool has to run in a greenlet. Creating one allocates a Python stack, which takes longer than most
+functions that run in it here. Therefore a greenlet that has finished a function is kept for the next one:
 
     idle --spawn--> runs a function --await_only--> suspended --the awaitable ends--> runs
     runs --the function returns or raises--> idle

@@ -152,7 +152,7 @@ class SingleUpdate(DriverTransaction):
 
 
 class LeadingUpdate(SingleUpdate):
-    """The single update of a leader (`group_commit`). If its row is locked, it first lets the collecting batch start."""
+    """The single update of a leader (`group_commit`). If its row is locked, the collecting batch starts first."""
 
     async def lock(self, ident: Any) -> Any:
         values = (await self.lock_all([ident])).get(ident)

@@ -1,4 +1,4 @@
-"""Request bodies: read at a minimum rate, and of a bounded size."""
+"""Request bodies: reading with a minimum transfer rate, a maximum size and bounded memory, and their media types."""
 
 import asyncio
 from collections import Counter, deque
@@ -14,23 +14,23 @@ from kit.http.problems import Problem, malformed, too_large, unavailable
 from kit.http.texts import ComposedForm
 
 GRACE_SECONDS = 5.0
-"""The time for a body in addition to its size at `MIN_RATE`, in seconds."""
+"""The time for a body in seconds, in addition to the time that it takes at `MIN_RATE`."""
 MIN_RATE = 16_384
-"""Bytes per second."""
+"""The minimum transfer rate of a body, in bytes per second."""
 MAX_MEMORY = 67_108_864
-"""Bytes of bodies that have begun to arrive, in each event loop."""
+"""The maximum number of bytes, in each event loop, of bodies that have arrived in part."""
 CHUNK = 65_536
-"""Bytes of a body that a form parser gets at a time."""
+"""The number of bytes of a body that a form parser gets at a time."""
 
 
 class BodyMemory:
-    """The memory of bodies that arrive slowly, of which one caller has at most a share."""
+    """Counts the memory for bodies that arrive in several parts. One caller may use `caller_share` (0 to 1) of it."""
 
     def __init__(self, caller_share: float) -> None:
         self.per_caller, self.used = MAX_MEMORY * caller_share, Counter[Caller]()
 
     def take(self, caller: Caller, size: int) -> None:
-        """Reserve these bytes. Raises a 503 if there is no memory for them, and a 429 over the share of the caller."""
+        """Reserve `size` bytes. Raises a 429 over the share of the caller, and a 503 over `MAX_MEMORY`."""
         if self.used[caller] + size > self.per_caller:
             detail = "You send too many bodies at once; try again."
             raise Problem(429, detail, kind="too-many-requests", headers={"Retry-After": "1", "Connection": "close"})
@@ -45,19 +45,21 @@ class BodyMemory:
 
 
 class IncomingBody:
-    """The body of a request, of which the beginning is read ahead, and the rest while it is served."""
+    """The body of a request. It is read before the request is served, except a long one, which is read meanwhile."""
 
     def __init__(self, receive: Receive, memory: BodyMemory, caller: Caller) -> None:
         self.receive_on, self.memory, self.caller = receive, memory, caller
         self.waiting: deque[Message] = deque()
         self.reserved = self.size = 0
         self.is_complete = self.has_arrived = False
-        """`has_arrived`: the part to read ahead is complete, and the request is served."""
+        """`is_complete`: the whole body was received. `has_arrived`: `read_ahead` has ended."""
 
     async def read_ahead(self, scope: Scope, limit: int) -> bool:
-        """Read the body, at most `limit` bytes. Returns False if the client has left. Raises a 408 if it is too slow.
+        """Read the body before the request is served. Returns False if the client has disconnected.
 
-        A body that is announced to be longer is not read ahead: it is refused, or read by a handler for uploads.
+        It stops after `limit` bytes, and reads nothing if `Content-Length` is larger: such a body is refused later, or
+        read by a handler for uploads. Raises a 408 if the body is slower than `MIN_RATE`, and a 429 or 503 if there is
+        no memory for it.
         """
         announced = dict(scope["headers"]).get(b"content-length", b"0")
         is_long = not announced.isdigit() or int(announced) > limit
@@ -89,7 +91,7 @@ class IncomingBody:
         return message
 
     def reserve(self, size: int) -> None:
-        """Reserve memory for a body that does not arrive as a whole."""
+        """Reserve memory for a part of a body, until `release`. Raises a 429 or 503."""
         self.memory.take(self.caller, size)
         self.reserved += size
 
@@ -99,9 +101,9 @@ class IncomingBody:
 
 
 class BufferedRequest(Request):
-    """A request whose body was read before, so that every attempt to serve the request can read it again.
+    """A request with a buffered body, which each attempt to serve the request can read again.
 
-    A JSON body has at most `max_values` values.
+    A JSON body may have at most `max_values` values.
     """
 
     def __init__(self, scope: Scope, receive: Receive, body: bytes, max_values: int = MAX_VALUES) -> None:
@@ -110,7 +112,7 @@ class BufferedRequest(Request):
         self._is_used = False
 
     def next_attempt(self) -> "BufferedRequest":
-        """Return the request for the next attempt, without parsed or consumed parts."""
+        """Return the request for the next attempt: itself the first time, then a copy whose body was not read yet."""
         if self._is_used:
             request = BufferedRequest(self.scope, self._connection, self._content, self._max_values)
             return request.next_attempt()
@@ -118,7 +120,7 @@ class BufferedRequest(Request):
         return self
 
     async def stream(self) -> AsyncGenerator[bytes, None]:
-        """The body in chunks. Between two of them other requests have their turn, because parsing forms takes long."""
+        """Yield the body in chunks. Between two of them other requests are served, because form parsing takes long."""
         for start in range(0, len(self._content), CHUNK):
             if start:
                 await asyncio.sleep(0)
@@ -126,7 +128,7 @@ class BufferedRequest(Request):
         yield b""
 
     def form(self, **limits: Any) -> Any:
-        """Parse the body as a form, with its text in the form NFC."""
+        """Return the parsed form, as an awaitable and context manager, with its text normalised to NFC."""
         return ComposedForm(super().form(**limits))
 
     async def body(self) -> bytes:
@@ -175,7 +177,7 @@ def is_json(given: Mapping[bytes, bytes]) -> bool:
 def refuse_encoded(content_encodings: Iterable[str]) -> None:
     """Raise a 415 if a body has a coding other than `identity` (RFC 9110, section 8.4).
 
-    `content_encodings` are the lines of the header, each a list.
+    `content_encodings` are the values of all `Content-Encoding` headers, each of them separated by commas.
     """
     codings = {coding.strip().lower() for line in content_encodings for coding in line.split(",")}
     if not codings <= {"", "identity"}:

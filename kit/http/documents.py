@@ -1,4 +1,4 @@
-"""JSON documents: parsed strictly, with a bounded number of values, and with their text in the form NFC."""
+"""JSON documents: a strict parser that bounds the number of values, and normalises text to NFC."""
 
 import json
 import re
@@ -11,21 +11,22 @@ from kit.http.encoding import TooManyMarksError, composed, refuse_many_marks
 from kit.http.problems import Problem, error, invalid, malformed, too_large
 
 MAX_VALUES = 40_000
-"""The largest number of values of a document: parsing and validating so many takes less than 0.1 s."""
+"""The maximum number of values in a document. Parsing and validating that many takes less than 0.1 s."""
 MAX_DEPTH = 1000
-"""The depth from which a document with too many values is refused as too deep; Python's own limit is similar."""
+"""Beyond this depth, a document with too many values is refused as too deep (400). Python's own limit is similar."""
 STEPS = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 NO_BRACKETS = bytes(set(range(256)) - STEPS.keys())
 MAX_DIGITS = 4300
-"""The largest number of digits of an integer: Python's own limit."""
+"""The maximum number of digits of an integer, which is Python's own limit."""
 TEXT = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\Z)', re.DOTALL)
-"""A text of a document, or its beginning if the document ends in it."""
+"""A string in a document, also one that the document does not end."""
 
 
 def parse(body: bytes, max_values: int = MAX_VALUES) -> Any:
-    """Parse a document. Raises a 413 for too many values, and a 422 for text with too many combining marks in a row.
+    """Return the value of a document in UTF-8, with or without a byte-order mark.
 
-    Raises a 400 for wrong syntax or encoding, too deep nesting, and duplicate keys.
+    Raises a 413 for too many values, a 422 for text with too many combining marks in a row, and a 400 for wrong syntax
+    or encoding, too deep nesting, duplicate keys, and integers with too many digits.
     """
     if len(body) > max_values:  # a value takes at least a byte
         refuse_many_values(body, max_values)
@@ -46,10 +47,10 @@ def parse(body: bytes, max_values: int = MAX_VALUES) -> Any:
 
 
 def refuse_many_values(body: bytes, limit: int) -> None:
-    """Raise a 413 for a document with more values than this, before it is parsed.
+    """Raise a 413 for a document with more than `limit` values, or a 400 if it is nested too deeply too.
 
-    Each value follows a comma or begins an array, an object or the document. Marks within text are counted at first,
-    which is fast; only if these are too many, the text is left out.
+    It is called before the document is parsed, and counts the characters `,`, `[` and `{`, one of which precedes each
+    value. The first, fast count includes those in strings. Only if it is too high, they are counted without strings.
     """
     if values_of(body) <= limit:
         return
@@ -59,12 +60,12 @@ def refuse_many_values(body: bytes, limit: int) -> None:
 
 
 def values_of(body: bytes) -> int:
-    """Return an upper bound of the number of values of a document."""
+    """Return an upper bound of the number of values in a document."""
     return 1 + body.count(b",") + body.count(b"[") + body.count(b"{")
 
 
 def depth_of(body: bytes) -> int:
-    """Return the depth of nesting at the beginning of a document without text."""
+    """Return the maximum depth among the first `MAX_VALUES` brackets of a document without strings."""
     brackets = body.translate(None, NO_BRACKETS)[:MAX_VALUES]
     return max(accumulate(map(STEPS.__getitem__, brackets)), default=0)
 
@@ -74,7 +75,7 @@ def too_deep() -> Problem:
 
 
 def is_composed(document: str) -> bool:
-    """Return whether all text of a document is in the form NFC, and no escape hides other text."""
+    """Return whether all text of a document is in NFC. False if it has `\\u` escapes, which may be any text."""
     if document.isascii():
         return "\\u" not in document
     refuse_many_marks(document)
@@ -82,7 +83,7 @@ def is_composed(document: str) -> bool:
 
 
 def compose(value: Any) -> Any:
-    """Return the same value with its texts, and the names of members, in the form NFC."""
+    """Return a value with all its strings and names of members in NFC."""
     if isinstance(value, str):
         return composed(value)
     if isinstance(value, list):
@@ -104,4 +105,4 @@ def _without_duplicates(members: Sequence[tuple[str, Any]]) -> dict[str, Any]:
 
 
 DECODER = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=_without_duplicates)
-"""Shared by all requests: constructing a decoder takes as long as parsing a body."""
+"""The decoder of all requests. Constructing one takes as long as parsing a body."""

@@ -1,4 +1,4 @@
-"""Encoding: JSON with times in UTC with a Z (RFC 3339), decimals and UUIDs as strings; text in the form NFC."""
+"""Encoding: `to_json`, with times in UTC with a Z (RFC 3339), and decimals as strings; and text in the form NFC."""
 
 import re
 from collections.abc import Callable
@@ -11,23 +11,23 @@ from uuid import UUID
 import orjson
 
 MAX_MARKS = 30
-"""The largest number of combining marks in a row: more than any language needs (Unicode Standard Annex 15, section 13).
+"""The maximum number of combining marks in a row. No language needs more (Unicode Standard Annex 15, section 13).
 
-Python puts them in order in quadratic time: 1 MiB of them would take minutes.
+Python's normalisation sorts them in quadratic time: 1 MiB of them would take minutes.
 """
 STEP, IN_A_ROW = 4, 7
-"""A row of more than `MAX_MARKS` marks has at least `IN_A_ROW` marks among every `STEP`-th character."""
+"""Among every `STEP`-th character of a row of more than `MAX_MARKS` marks, there are at least `IN_A_ROW` marks."""
 
 
 class TooManyMarksError(ValueError):
-    """Raised for text that takes too long to be normalised."""
+    """Raised for text with more than `MAX_MARKS` combining marks in a row, which would take too long to normalise."""
 
     def __init__(self) -> None:
         super().__init__(f"Text may have at most {MAX_MARKS} combining marks in a row")
 
 
 def composed(text: str) -> str:
-    """Return the text in Unicode's form NFC, in which the service keeps all text (RFC 5198).
+    """Return the text in Unicode's normalisation form NFC, in which the service stores all text (RFC 5198).
 
     Raises a `TooManyMarksError` for more than `MAX_MARKS` combining marks in a row.
     """
@@ -40,7 +40,7 @@ def composed(text: str) -> str:
 def refuse_many_marks(text: str) -> None:
     """Raise a `TooManyMarksError` for more than `MAX_MARKS` combining marks in a row.
 
-    Only a part of the characters is examined, and the others where these are marks.
+    At first every `STEP`-th character is looked at, and all of them only where these are marks.
     """
     if len(text) > MAX_MARKS:
         marks = patterns()
@@ -51,19 +51,19 @@ def refuse_many_marks(text: str) -> None:
 
 
 class Patterns(NamedTuple):
-    """What rows of combining marks are found by."""
+    """The patterns that find rows of combining marks."""
 
     perhaps: re.Pattern[str]
-    """Among every `STEP`-th character: where more than `MAX_MARKS` marks may be in a row."""
+    """Finds `IN_A_ROW` marks, in every `STEP`-th character of a text."""
     near_row: re.Pattern[str]
     far: re.Pattern[str]
-    """Characters that make a class slow, so that the others are searched first."""
+    """Characters beyond the first plane. With them a character class is slow, so `near_row` is without them."""
     row: re.Pattern[str]
 
 
 @cache
 def patterns() -> Patterns:
-    """Return the patterns, made once in 15 ms: by a service at start, and not in programs that import it only."""
+    """Return the patterns. Compiling them takes 15 ms, so it is done at the first call and not at import."""
     marks = marks_of_unicode()
     near, far = "".join(mark for mark in marks if mark < "\U00010000"), "\U00010000-\U0010ffff"
     return Patterns(
@@ -75,19 +75,19 @@ def patterns() -> Patterns:
 
 
 BLOCKS = ((0x300, 0x3400), (0xA000, 0xAC00), (0xD7A4, 0xD800), (0xF900, 0x17000), (0x18D00, 0x20000))
-"""The characters of the first two planes, without ideographs, Hangul syllables and private ones: none is a mark."""
+"""The ranges of Unicode that may contain marks: without ideographs, Hangul syllables and private characters."""
 
 
 def marks_of_unicode() -> str:
-    """Return the characters that normalisation may move: combining marks, and those that consist of them."""
+    """Return the characters that normalisation may reorder: combining marks, and those that decompose to marks."""
     characters = [chr(code) for block in BLOCKS for code in range(*block)]
-    decomposed = filter(decomposition, characters)  # few: the others are their own decomposition
+    decomposed = filter(decomposition, characters)  # a few
     composite = [mark for mark in decomposed if combining(normalize("NFD", mark)[0])]
     return "".join(sorted({*filter(combining, characters), *composite}))
 
 
 def as_text(value: object) -> str:
-    """Return a decimal or UUID as text, for values that orjson cannot encode. Raises a TypeError for other types."""
+    """Return a value as text that orjson cannot encode: a decimal, or asyncpg's UUID. Raises a TypeError for others."""
     if isinstance(value, Decimal):
         return format(value, "f")  # without an exponent
     if isinstance(value, UUID):  # asyncpg's UUIDs are a subclass, which orjson does not encode

@@ -17,10 +17,7 @@ def weak_etag(*parts: bytes) -> str:
 
 
 def is_fresh(tag: str, if_none_match: str) -> bool:
-    """Return whether `If-None-Match` contains this tag (weak comparison), or is `*`.
-
-    A malformed header matches nothing.
-    """
+    """Return whether `If-None-Match` is `*`, or contains this tag (weak comparison). Malformed parts are ignored."""
     if if_none_match.strip() == "*":
         return True
     opaque = tag.removeprefix("W/")
@@ -28,7 +25,7 @@ def is_fresh(tag: str, if_none_match: str) -> bool:
 
 
 def not_modified(response: Response) -> Response:
-    """Return the 304 for a response: without its body, and with its `Vary` (RFC 9110, section 15.4.5)."""
+    """Return the 304 in place of a response: the headers without those of the body (RFC 9110, section 15.4.5)."""
     unchanged, given = Response(status_code=304, background=response.background), dict(response.raw_headers)
     unchanged.raw_headers = [item for item in response.raw_headers if item[0] not in OF_A_BODY]
     if varies(given):

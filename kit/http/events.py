@@ -1,13 +1,13 @@
-"""Events: counters and gauges of this process, which a wing such as metrics exports.
+"""Events: counters and gauges of this process, which an optional package such as `kit.metrics` exports.
 
-Code counts with `COUNTS["refused", "busy"] += 1`: that calls no function, and takes 0.05 µs with or without metrics.
-Keys are pairs of an event and a label. Labels are words of the code or small numbers, never parts of a request, so the
-dictionary stays small.
+To count an event, write `COUNTS["refused", "busy"] += 1`. It takes 0.05 µs, with or without metrics. A key is an event
+and a label. Labels are constants in the code or small numbers, never parts of a request, so the number of keys is
+bounded.
 """
 
 from collections import defaultdict
 
 COUNTS: defaultdict[tuple[str, str | int], float] = defaultdict(float)
-"""How often each event has happened, or how many seconds it has taken, since the process started."""
+"""By event and label, the number of occurrences, or the total of seconds, since the process started."""
 GAUGES: dict[tuple[str, str], float] = {}
-"""The latest measurements, by the name of the measure and the measured object."""
+"""By the name of a gauge and a label (such as a server), the latest value."""

@@ -1,6 +1,7 @@
-"""Fairness: a semaphore and a connection pool that serve callers in turns, and reserve places for other resources.
+"""Fairness: a semaphore and a connection pool that serve callers in turns, and keep slots free for other resources.
 
-The requests to one resource form a lane. If its table is locked, they wait, and hold their places and connections.
+A *slot* is a unit of the semaphore, which a request or a connection occupies. The requests to one resource form a
+*lane*. If the table of the resource is locked, its requests wait, and would otherwise occupy all slots and connections.
 """
 
 import asyncio
@@ -22,26 +23,27 @@ from kit.http.events import COUNTS
 T = TypeVar("T")
 R = TypeVar("R")
 Caller = int | str
-"""The id of a user, or an address."""
+"""The key by which requests are shared fairly: the id of a user, or an address."""
 CURRENT_CALLER: ContextVar[Caller] = ContextVar("current_caller", default="")
 """The caller of the request that this task serves; empty outside of requests."""
 REQUESTS = "kit.requests"
-"""The key in the ASGI scope of the semaphore of all requests that are served."""
+"""The key in the ASGI scope of the `FairSemaphore` of all requests."""
 CURRENT_LANE: ContextVar[str] = ContextVar("current_lane", default="")
 """The lane of the request that this task serves; empty outside of requests."""
 RESOURCE = re.compile(r"(?:/api|/v\d+)*/[^/]*")
 CONNECTION_SHARE = 2
-"""The largest ratio of a lane's connections to the free ones: two thirds of all, while other lanes have none."""
+"""The maximum ratio of a lane's connections to the free ones. A lane alone gets two thirds of all connections."""
 MAX_WAITING_FOR_CONNECTION = 100_000
-"""A nominal bound: admission limits the requests to `MAX_IN_FLIGHT`."""
+"""A nominal bound, never reached: admission limits the number of requests to `MAX_IN_FLIGHT`."""
 PLACE = "kit.place"
-"""The key in the `record_info` of a connection: the semaphore of its place, and the caller and lane that hold it."""
+"""The key in `record_info` of a connection, of the semaphore of its slot, and the caller and lane that occupy it."""
 
 
 def caller_of(scope: Scope, known: Mapping[bytes, int]) -> Caller:
-    """Return the user of the request's credentials, if they were valid before; otherwise the network of the client.
+    """Return the user of the request's `Authorization` if `known` has it; otherwise the network of the client.
 
-    Requests with unchecked credentials count for the address, so that invented credentials have no advantage.
+    `known` are the user ids of headers that were valid before. A request with other credentials counts for its address,
+    so that invented credentials give no further share.
     """
     if known:
         for name, value in scope["headers"]:
@@ -52,7 +54,7 @@ def caller_of(scope: Scope, known: Mapping[bytes, int]) -> Caller:
 
 
 def network_of(address: str) -> str:
-    """Return the address; for IPv6 the /64 network, which one customer usually gets (RFC 6177)."""
+    """Return an IPv4 address, or the /64 network of an IPv6 address, which one site usually gets (RFC 6177)."""
     if ":" not in address:
         return address
     try:
@@ -63,13 +65,13 @@ def network_of(address: str) -> str:
 
 
 def lane_of(path: str) -> str:
-    """Return the lane of a request: the beginning of its path, which is the same for all requests to a resource."""
+    """Return the lane of a request: the first segment of its path, with a prefix such as `/api` or `/v1`."""
     found = RESOURCE.match(path)
     return found[0] if found else ""
 
 
 class Waiter:
-    """A request of a lane that waits for a place."""
+    """A request that waits for a slot. `has_place` is resolved to True with a slot, to False without one."""
 
     def __init__(self, lane: str) -> None:
         self.lane = lane
@@ -77,28 +79,28 @@ class Waiter:
 
 
 class FairSemaphore:
-    """At most `limit` places, for which at most `max_waiting` requests wait.
+    """A semaphore with `limit` slots, for which at most `max_waiting` requests wait.
 
-    While all are taken, the next free place goes to the caller with the fewest places; callers with equally many take
-    turns. When too many requests wait, the last request of the caller with the most waiting requests is refused. So a
-    caller that sends few requests waits for few requests, however many the others send.
+    A slot that becomes free goes to the waiting caller with the fewest slots; callers with equally many take turns.
+    When too many requests wait, the last one of the caller with the most waiting requests is refused. Therefore a
+    caller that sends few requests waits for few requests, however many other callers send.
 
-    With `share`, a lane gets a place only while it has fewer than `share` times the free places. So other lanes still
-    get places if all requests of one lane wait for a locked table (*dynamic thresholds*, Choudhury and Hahne
-    1998). Requests without a lane have no such bound.
+    With `share`, a lane gets a slot only if it has fewer than `share` times as many slots as are free. Therefore other
+    lanes still get slots if all requests of one lane wait for a locked table (*dynamic thresholds*, Choudhury and Hahne
+    1998). Requests without a lane (an empty text) have no such bound.
     """
 
     def __init__(self, limit: int, max_waiting: int, share: int | None = None) -> None:
         self.limit, self.max_waiting, self.share = limit, max_waiting, share
         self.free, self.waiting = limit, 0
         self.lanes: dict[str, int] = {}
-        """The number of places of each lane."""
+        """The number of occupied slots by lane."""
         self.callers: dict[Caller, int] = {}  # a Counter takes three times as long, twice in every request
-        """The number of places of each caller."""
+        """The number of occupied slots by caller."""
         self.queues: dict[Caller, deque[Waiter]] = {}
 
     def take(self, caller: Caller, lane: str = "") -> bool:
-        """Take a place if one is free for this lane."""
+        """Occupy a slot if one is free for this lane. Returns whether it did. Each slot needs a `release`."""
         if self.free <= 0 or (self.share is not None and not self.has_place_for(lane)):
             return False
         self.free -= 1
@@ -110,7 +112,7 @@ class FairSemaphore:
         return self.free > 0 and (self.share is None or not lane or self.lanes.get(lane, 0) < self.share * self.free)
 
     async def wait(self, caller: Caller, seconds: float, lane: str = "") -> bool:
-        """Wait for a place after `take` returned False. Returns False after the timeout, or if too many wait."""
+        """Wait for a slot, after `take` has returned False. Returns False after `seconds`, or if too many wait."""
         if self.waiting >= self.max_waiting and not self.refuse_last_of_other(caller):
             return False
         waiter = Waiter(lane)
@@ -130,7 +132,7 @@ class FairSemaphore:
             self.give_up(caller, waiter)
 
     def give_up(self, caller: Caller, waiter: Waiter) -> None:
-        """Remove a request from the queue, if it still waits."""
+        """Remove a request from its queue if it still waits, without a slot."""
         queue = self.queues.get(caller, ())
         if waiter in queue:
             self.leave(caller, waiter)
@@ -142,10 +144,13 @@ class FairSemaphore:
         queue.remove(waiter)
         self.waiting -= 1
         if queue:
-            self.queues[caller] = queue  # behind the others, who have their turns first
+            self.queues[caller] = queue  # at the end: other callers have their turns first
 
     def refuse_last_of_other(self, caller: Caller) -> bool:
-        """Refuse the last waiting request of the caller with the most, unless that is this caller."""
+        """Refuse the last request of the caller with the most waiting requests. Returns False if that is `caller`.
+
+        It counts the new request of `caller` too, which is to wait in its place.
+        """
         longest = max(self.queues, key=lambda other: len(self.queues[other]), default=caller)
         if longest == caller or len(self.queues[longest]) <= len(self.queues.get(caller, ())) + 1:
             return False
@@ -153,7 +158,7 @@ class FairSemaphore:
         return True
 
     def release(self, caller: Caller, lane: str = "") -> None:
-        """Release a place, or pass it to the waiting caller with the fewest places."""
+        """Release a slot, and pass it to a waiting request, if any."""
         remaining = self.callers.pop(caller) - 1
         if remaining:
             self.callers[caller] = remaining
@@ -165,7 +170,7 @@ class FairSemaphore:
             self.admit_waiting()
 
     def admit_waiting(self) -> None:
-        """Pass the free places to waiting requests, as far as their lanes have a place for them."""
+        """Give the free slots to waiting requests whose lanes may have another one."""
         while self.free > 0 and self.queues and (found := self.next_waiter()) is not None:
             caller, waiter = found
             self.leave(caller, waiter)
@@ -174,9 +179,9 @@ class FairSemaphore:
                 waiter.has_place.set_result(True)
 
     def next_waiter(self) -> tuple[Caller, Waiter] | None:
-        """Return the request that gets the next place, and its caller; None if no place is free for their lanes.
+        """Return the request that gets the next slot, with its caller; None if no lane may have another one.
 
-        Of the callers with the fewest places it is the one waiting longest.
+        Its caller has the fewest slots; among equals, its turn is next.
         """
         for caller in sorted(self.queues, key=self.places_of):
             for waiter in self.queues[caller]:
@@ -188,14 +193,14 @@ class FairSemaphore:
         return self.callers.get(caller, 0)
 
     def exceeds_share(self, caller: Caller) -> bool:
-        """Return whether this caller uses more than its share of the places."""
+        """Return whether a caller has more running and waiting requests than the average of all callers."""
         callers = self.callers.keys() | self.queues.keys() | {caller}
         used = self.places_of(caller) + len(self.queues.get(caller, ()))
         return len(callers) > 1 and used * len(callers) > self.limit - self.free + self.waiting
 
 
 async def in_turns(make: Callable[[T], R], items: Sequence[T], at_once: int = 50) -> list[R]:
-    """Return what a function makes of each item. After `at_once` of them other requests have their turns."""
+    """Return `make(item)` for each item. After each `at_once` items, the event loop serves other requests."""
     made = list(map(make, items[:at_once]))
     for start in range(at_once, len(items), at_once):
         await asyncio.sleep(0)
@@ -204,14 +209,14 @@ async def in_turns(make: Callable[[T], R], items: Sequence[T], at_once: int = 50
 
 
 def quieten(pool: type[Any]) -> None:
-    """Give the log of a pool the level of SQLAlchemy's pools: its logger is named after the class."""
+    """Set the log level of a pool class to WARNING, as SQLAlchemy's are: its logger has the name of the class."""
     logger = logging.getLogger(f"{pool.__module__}.{pool.__qualname__}")
     if logger.level == logging.NOTSET:
         logger.setLevel(logging.WARNING)
 
 
 class FairPool(AsyncAdaptedQueuePool):
-    """SQLAlchemy's pool for asyncio. While all connections are used, callers get the next one in turns."""
+    """SQLAlchemy's pool for asyncio. Callers that wait for a connection get one in turns, by a `FairSemaphore`."""
 
     def __init__(
         self, creator: Any, pool_size: int = 5, max_overflow: int = 10, timeout: float = 30, **options: Any
@@ -224,10 +229,7 @@ class FairPool(AsyncAdaptedQueuePool):
         event.listen(self, "detach", release_place)
 
     def connect(self) -> PoolProxiedConnection:
-        """Return a connection; after `timeout` seconds without one an error, as SQLAlchemy raises it.
-
-        Runs in a greenlet.
-        """
+        """Return a connection. Raises SQLAlchemy's `TimeoutError` after `timeout` seconds. Must run in a greenlet."""
         caller, lane = CURRENT_CALLER.get(), CURRENT_LANE.get()
         if not self.turns.take(caller, lane) and not util.await_only(self.turns.wait(caller, self.seconds, lane)):
             raise self.exhausted()
@@ -243,20 +245,21 @@ class FairPool(AsyncAdaptedQueuePool):
         return connection
 
     def exhausted(self) -> PoolTimeoutError:
-        """Count a refused connection, and return the error of SQLAlchemy's own pool for it."""
+        """Count the request as refused, and return the exception that SQLAlchemy's own pool would raise."""
         COUNTS["refused", "pool"] += 1
         sizes = f"size {self.size()} overflow {self.turns.limit - self.size()}"
         detail = f"QueuePool limit of {sizes} reached, connection timed out, timeout {self.seconds:.2f}"
         return PoolTimeoutError(detail, code="3o7r")
 
     def raise_named(self, failure: BaseException) -> None:
-        """Raise another exception in place of the one of a connection that could not be made, or do nothing."""
+        """Raise another exception in place of `failure`, with which connecting failed. By default, do nothing."""
 
 
 def release_place(_: object, record: Any) -> None:
-    """Release the place of a connection, if `connect` has returned it: if it failed, it released the place itself.
+    """Release the slot of a connection that is returned or detached. Listens to `checkin` and `detach`.
 
-    The pool that `dispose` creates inherits this listener and adds it again, so the second call finds no place.
+    It may be called twice, because the pool that `dispose` creates inherits this listener and adds it again; and for a
+    connection without a slot, which `connect` has released after a failure.
     """
     place = record.record_info.pop(PLACE, None)
     if place is not None:

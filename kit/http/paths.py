@@ -1,17 +1,17 @@
-"""Paths of requests, with and without the prefix of a proxy or of an application that mounts this one."""
+"""Paths of requests, with and without `root_path`: the prefix of a proxy, or of an application that mounts this one."""
 
 from urllib.parse import quote
 
 from starlette.types import Scope
 
 ORIGINAL_PATH = "kit.original_path"
-"""The key in the ASGI scope of the requested path, if a path with another trailing slash is served instead."""
+"""The key in the ASGI scope of the path in the request, if its trailing slash was added or removed for routing."""
 SAFE_IN_PATHS = "/!$&'()*+,;=:@~"
-"""The characters that a path may contain beside letters, digits, `-`, `.` and `_` (RFC 3986, section 3.3)."""
+"""The characters of a path that are not escaped, besides letters, digits, `-`, `.` and `_` (RFC 3986, section 3.3)."""
 
 
 def full_path(scope: Scope) -> str:
-    """Return the path in the client's URL, escaped for a header.
+    """Return the path in the client's URL with `root_path`, percent-encoded.
 
     Some servers include `root_path` in `path`, others do not.
     """
@@ -21,6 +21,6 @@ def full_path(scope: Scope) -> str:
 
 
 def path_in_application(scope: Scope) -> str:
-    """Return the path without the prefix (`root_path`)."""
+    """Return the path without `root_path`, as the routes of the application declare it."""
     root, path = str(scope.get("root_path", "")).rstrip("/"), str(scope["path"])
     return (path[len(root) :] or "/") if root and (path == root or path.startswith(f"{root}/")) else path

@@ -9,7 +9,7 @@ SUPERUSER = "superuser"
 
 @dataclass(frozen=True)
 class Principal:
-    """A user and their roles. The id is None for a request without a token and for a program at a terminal."""
+    """A user and their roles. The id is None for a request without a token, and for a command-line program."""
 
     id: int | None = None
     roles: frozenset[str] = frozenset()
@@ -23,6 +23,6 @@ class Principal:
 ANONYMOUS = Principal()
 """The principal of a request without a token."""
 UNRESTRICTED = Principal(roles=frozenset({SUPERUSER}))
-"""The principal, with all permissions, of requests while authentication is off, and of programs at a terminal."""
+"""The principal with all permissions: of requests while authentication is off, and of command-line programs."""
 CURRENT_PRINCIPAL: ContextVar[Principal] = ContextVar("current_principal", default=UNRESTRICTED)
 """The principal of the request that this task serves. Handlers use the dependency `Caller` instead."""

@@ -18,19 +18,19 @@ from kit.http.paths import ORIGINAL_PATH
 T = TypeVar("T")
 MEDIA_TYPE = "application/problem+json"
 TAKEN = "taken"
-"""The kind of the problem of a unique value that another row has."""
+"""The kind of the 409 for a unique value that another row has."""
 MAX_ERRORS = 100
 MAX_POINTER = 200
 MAX_INSTANCE = 1000
-"""The largest length of the path that a problem shows."""
+"""The maximum length of the path in `instance`. `MAX_ERRORS` and `MAX_POINTER` bound the elements of `errors`."""
 TITLES = {413: "Content Too Large", 414: "URI Too Long", 422: "Unprocessable Content", 499: "Client Closed Request"}
-"""The phrases of RFC 9110 where Python 3.11 has older ones; 499 is nginx's code for a client that disconnected."""
+"""The reason phrases of RFC 9110 where Python 3.11 has older ones, and of nginx's 499 (the client disconnected)."""
 MESSAGES = {"uuid_parsing": "Input should be a valid UUID"}
-"""Replacements for pydantic's messages that quote the input."""
+"""Replacements, by type of error, for messages of pydantic that contain the input."""
 
 
 class Problem(HTTPException):
-    """An error response. Its type is `urn:problem:{kind}`; `extra` are further members of the JSON object."""
+    """An exception with an error response of type `urn:problem:{kind}`. `extra` are further members of its JSON."""
 
     def __init__(
         self, status: int, detail: str, *, kind: str, headers: Mapping[str, str] | None = None, **extra: Any
@@ -40,7 +40,7 @@ class Problem(HTTPException):
 
 
 def problem_from(failure: HTTPException) -> Problem:
-    """Return the problem for an HTTPException. Its type follows from the status, as in `urn:problem:not-found`."""
+    """Return the problem for an HTTPException. Its kind is the reason phrase of the status, such as `not-found`."""
     if isinstance(failure, Problem):
         return failure
     if isinstance(failure.__context__, MultiPartException):
@@ -53,7 +53,7 @@ def problem_from(failure: HTTPException) -> Problem:
 
 
 def phrase(status: int) -> str:
-    """Return the reason phrase of a status, as in `Not Found`."""
+    """Return the reason phrase of a status, such as `Not Found`; `Error` for an unknown one."""
     return TITLES.get(status) or (HTTPStatus(status).phrase if status in set(HTTPStatus) else "Error")
 
 
@@ -63,16 +63,16 @@ def malformed(detail: str) -> Problem:
 
 
 def too_large(limit: int | None = None, unit: str = "bytes") -> Problem:
-    """Return a 413 for a body over this limit, or over one that is not known here."""
+    """Return a 413 for a body over `limit`, which the detail names unless it is None."""
     COUNTS["refused", "body"] += 1
     detail = "The body is too large." if limit is None else f"The body may have at most {limit} {unit}."
     return Problem(413, detail, kind="body-too-large", headers={"Connection": "close"})
 
 
 def found(thing: T | None) -> T:
-    """Return the argument, unless it is None. Raises a 404 for None.
+    """Return `thing`. Raises a 404 if it is None.
 
-    A row that the caller may not see is also None, so that a client cannot distinguish it from an absent row.
+    A row that the caller may not see is None too, so that a client cannot distinguish it from an absent row.
     """
     if thing is None:
         raise Problem(404, "The resource does not exist.", kind="not-found")
@@ -80,26 +80,26 @@ def found(thing: T | None) -> T:
 
 
 def conflict(fields: str | Sequence[str], detail: str, kind: str) -> Problem:
-    """Return a 409 that names a field, or several, in its sentence and by a pointer to each."""
+    """Return a 409 with an element of `errors` for each of these fields."""
     named = [fields] if isinstance(fields, str) else fields
     return Problem(409, detail, kind=kind, errors=[error("body", pointer_to(name), detail, kind) for name in named])
 
 
 def pointer_to(field: str) -> str:
-    """Return the pointer to a field of the body; to the body itself if the field is only known as one of several."""
+    """Return the JSON Pointer of a field of the body; that of the body for a text such as `email or username`."""
     return f"#/{field}" if field.isidentifier() else "#"
 
 
 def taken(*fields: str) -> Problem:
-    """Return a 409 for unique fields, such as `name` or `email or username`, whose values another row has."""
+    """Return a 409 for unique fields whose values another row has; a field may be given as `email or username`."""
     verb, value = ("is", "this value") if len(fields) == 1 else ("are", "these values")
     return conflict(fields, f"{' and '.join(fields)} {verb} taken: another row has {value}.", TAKEN)
 
 
 def invalid(errors: Iterable[Mapping[str, str]], *, more: int = 0) -> Problem:
-    """Return a 422 with a list of errors, at most `MAX_ERRORS`, which never contain the input.
+    """Return a 422 with the first `MAX_ERRORS` errors, as `error` and `describe` make them.
 
-    `more` errors are only counted in the member `more_errors`, as those over `MAX_ERRORS` are.
+    The member `more_errors` has the number of the others, plus `more`, the number of errors that are not passed.
     """
     errors = list(errors)
     listed, more = errors[:MAX_ERRORS], more + max(0, len(errors) - MAX_ERRORS)
@@ -113,12 +113,12 @@ def unavailable(outcome: str, detail: str = "The database cannot serve this now;
 
 
 def error(where: str, pointer: str, detail: str, kind: str) -> dict[str, str]:
-    """Return an element of `errors`. `where` is the part of the request: body, query, path, header."""
+    """Return an element of `errors`. `where` is `body`, `query`, `path` or `header`; `pointer` is cut off if long."""
     return {"in": where, "pointer": pointer[:MAX_POINTER], "detail": detail, "type": kind}
 
 
 def describe(failure: ErrorDetails | Mapping[str, Any]) -> dict[str, str]:
-    """Return an element of `errors` for an error of pydantic."""
+    """Return an element of `errors` for an error of pydantic. It does not contain the input."""
     where, *path = failure["loc"] or ("body",)
     pointer = fragment(path) if where == "body" else ".".join(map(str, path))
     kind = failure["type"]
@@ -133,7 +133,7 @@ def fragment(path: Iterable[int | str]) -> str:
 
 
 def content(scope: Scope, problem: Problem) -> dict[str, Any]:
-    """Return the JSON object of a problem."""
+    """Return the members of the JSON object of a problem."""
     status, state = problem.status_code, scope.get("state", {})
     return {
         "type": f"urn:problem:{problem.kind}",
@@ -148,6 +148,6 @@ def content(scope: Scope, problem: Problem) -> dict[str, Any]:
 
 
 def render(scope: Scope, problem: Problem) -> Response:
-    """Render a problem as a response of type `application/problem+json` (RFC 9457)."""
+    """Return the response of type `application/problem+json` for a problem (RFC 9457)."""
     body = json.dumps(content(scope, problem), separators=(",", ":"))  # ASCII: UTF-8 cannot encode lone surrogates
     return Response(body, problem.status_code, dict(problem.headers or {}), MEDIA_TYPE)

@@ -1,4 +1,4 @@
-"""Text of requests outside of JSON, in the form NFC: parameters of paths and queries, and fields of forms."""
+"""Normalisation to NFC of the text of requests outside of JSON: path and query parameters, and form fields."""
 
 from collections.abc import Awaitable, Generator, Iterator
 from types import TracebackType
@@ -13,14 +13,14 @@ from kit.http.problems import error, invalid
 
 
 def compose_path(scope: Scope) -> None:
-    """Put the text of the parameters in a path into the form NFC."""
+    """Normalise the path parameters in the scope to NFC. Raises a 422."""
     if not scope["path"].isascii():
         path = {name: composed_part("path", name, value) for name, value in scope.get("path_params", {}).items()}
         scope["path_params"] = path
 
 
 def compose_query(scope: Scope) -> None:
-    """Put the text of the parameters in a query into the form NFC. A query in this form is not encoded again."""
+    """Normalise the query in the scope to NFC, unless it is in this form already. Raises a 422."""
     if b"%" not in scope["query_string"]:
         return
     query = scope["query_string"].decode("latin-1")
@@ -32,7 +32,10 @@ def compose_query(scope: Scope) -> None:
 
 
 def composed_part(where: str, name: str, value: Any) -> Any:
-    """Return a value of a request in the form NFC. Raises a 422 for text that takes too long to be normalised."""
+    """Return text in NFC, and other values unchanged. Raises a 422 for too many combining marks in a row.
+
+    `where` and `name` are the part of the request and the parameter, for the error.
+    """
     if not isinstance(value, str):
         return value
     try:
@@ -49,7 +52,7 @@ def composed_fields(form: FormData) -> Iterator[tuple[str, UploadFile | str]]:
 
 
 class ComposedForm:
-    """A form whose text is in the form NFC: an awaitable and a context manager, as `Request.form()` returns it."""
+    """A form with text in NFC. Like the result of `Request.form()`, it is an awaitable and a context manager."""
 
     def __init__(self, form: Awaitable[FormData]) -> None:
         self.form = form

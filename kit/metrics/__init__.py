@@ -1,7 +1,7 @@
-"""Metrics: what the service does and how long it takes, for Prometheus, at `GET /metrics` or on a port of its own.
+"""Metrics for Prometheus: counters, gauges and histograms of a service, at `GET /metrics` or on a separate port.
 
-This package is a wing: no other package of the kit knows it, and the service works without it. Delete it together with
-its tests and the lines of `main` that install it.
+This package is optional: no other package of the kit imports it, and the service works without it. To remove it, delete
+it together with its tests and the lines of `main` that install it.
 """
 
 from dataclasses import dataclass
@@ -15,8 +15,8 @@ from kit.metrics.workers import share
 class Access:
     """Who may read the metrics.
 
-    `token`: the bearer token that reads `/metrics`, besides those of superusers; empty for none. `port`: a port of its
-    own at the address `host`, which needs no token; then the service itself has no `/metrics`.
+    `token`: a bearer token that may read `/metrics`, besides those of superusers; empty for none. `port`: a separate
+    port at the address `host`, which needs no token; the service then has no route `/metrics`.
     """
 
     token: str = ""
@@ -25,10 +25,10 @@ class Access:
 
 
 def install(service: Any, access: Access, directory: str = "") -> None:
-    """Measure a service, and let Prometheus read the metrics.
+    """Measure a service, and let Prometheus read the metrics. Raises a RuntimeError as `workers.share` does.
 
-    `directory` is where several workers share their metrics; a folder for temporary files if it is empty. The other
-    modules are imported here, because `prometheus_client` finds the folder when it is imported.
+    `directory` is the folder in which several workers share their metrics; if it is empty, one for temporary files. It
+    has to be chosen before `prometheus_client` is imported, so the other modules are imported here.
     """
     share(directory)
     import_module("kit.metrics.installation").install(service, access)

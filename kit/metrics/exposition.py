@@ -1,4 +1,4 @@
-"""Exposition: the metrics of a service as text, of one process or of all workers."""
+"""Exposition: the metrics in Prometheus' text formats, of one process or of all workers."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -15,9 +15,9 @@ from kit.metrics.workers import VARIABLE
 
 
 class Exposition:
-    """What Prometheus reads: the metrics of this process, or of all workers if they share a folder.
+    """The metrics of this process, or of all workers if they share a folder.
 
-    The metrics that an application has defined itself, with `prometheus_client`, are part of it.
+    They include the metrics that the application has defined with `prometheus_client`.
     """
 
     def __init__(self, own: CollectorRegistry) -> None:
@@ -31,14 +31,14 @@ class Exposition:
             self.registry.register(REGISTRY)
 
     def text(self, accept: str, names: Iterable[str] = ()) -> tuple[str, bytes]:
-        """Return the media type that the client accepts, and the metrics; only those with these names, if any."""
+        """Return the media type for the header `accept`, and the metrics; only those with these names, if any."""
         encoder, media_type = choose_encoder(accept)
         chosen = set(names)
         return media_type, encoder(self.registry.restricted_registry(chosen) if chosen else self.registry)
 
 
 class Workers:
-    """The processes of the workers: memory, processor time and open files of each, by its process id."""
+    """A collector of each worker's memory, processor time and open files, with the label `pid`."""
 
     def __init__(self, folder: str) -> None:
         self.folder = folder
@@ -53,7 +53,7 @@ class Workers:
         yield from families.values()
 
     def alive(self) -> list[int]:
-        """Return the ids of the processes that run. The gauges of others are removed, their counters are kept."""
+        """Return the ids of the running workers. The gauges of ended ones are removed, their counters are kept."""
         files = glob(f"{self.folder}/gauge_livesum_*.db")  # noqa: PTH207  the library's own pattern
         workers = sorted(int(Path(file).stem.rpartition("_")[2]) for file in files)
         for worker in workers:
@@ -63,7 +63,7 @@ class Workers:
 
 
 def exists(process: int) -> bool:
-    """Return whether a process runs. One that has ended, and whose parent has not noticed it yet, does not."""
+    """Return whether a process runs. A zombie does not."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:
@@ -74,7 +74,7 @@ def exists(process: int) -> bool:
 
 
 def is_zombie(process: int) -> bool:
-    """Return whether a process has ended without its parent having noticed it; False where there is no `/proc`."""
+    """Return whether a process has ended, and its parent has not called `wait`; False where there is no `/proc`."""
     with suppress(OSError):
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] in ("Z", "X")
     return False

@@ -11,7 +11,7 @@ from kit.server.service import Service
 
 
 def install(service: Service, access: Access) -> None:
-    """Measure a service, and add the route `/metrics`, unless the metrics have a port of their own."""
+    """Measure a service, and add the route `/metrics`, unless the metrics have a separate port."""
     disable_created_metrics()  # type: ignore[no-untyped-call]  # untyped; they double the time series of counters
     measurements = Measurements(service)
     exposition = Exposition(measurements.registry)

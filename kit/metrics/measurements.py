@@ -1,4 +1,4 @@
-"""Measurements: the metrics of a service, updated from its responses, its counted events, and its pools and places."""
+"""Measurements: the metrics of a service, updated from its responses, its `COUNTS` and the state of its pools."""
 
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -14,11 +14,11 @@ from kit.server.service import Service
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 OTHER_METHOD, NO_ROUTE, NO_STATUS = "other", "-", "none"
-"""Labels of requests with an unknown method, of those that reached no route, and of those that got no response."""
+"""The labels of requests with an unknown method, without a route, and without a response."""
 MAX_ROUTES = 1000
-"""The largest number of methods and routes with time series of their own: a program may add routes without end."""
+"""The maximum number of pairs of method and route with separate time series. Others have the label `NO_ROUTE`."""
 MAX_PENDING = 100_000
-"""The largest number of responses between two updates; a service that does not run its lifespan has no updates."""
+"""The maximum number of responses between two updates. It bounds the memory of a service without a lifespan."""
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 LAG_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
 ROWS = (1, 2, 5, 10, 20, 50, 100)
@@ -32,7 +32,7 @@ LABELS: Mapping[str, tuple[str, ...]] = {
     "coalesced": ("reads", "queries"),
     "replica_reads": (),
 }
-"""The labels of the events that have several: their time series exist from the start, with 0."""
+"""The known labels by event. Their time series exist from the start, with the value 0."""
 
 
 class Measurements:
@@ -41,11 +41,11 @@ class Measurements:
     def __init__(self, service: Service) -> None:
         self.service, self.registry = service, CollectorRegistry()
         self.pending: deque[SentResponse] = deque(maxlen=MAX_PENDING)
-        """The responses since the last update. A request costs one append."""
+        """The responses since the last update."""
         self.routes: set[tuple[str, str]] = set()
         self.series: dict[tuple[str, str, int], Histogram] = {}
         self.seen = dict(COUNTS)
-        """The counts of events at the last update."""
+        """The `COUNTS` at the last update."""
         names = ("method", "route", "status")
         help_text = "Seconds from the head of a request to the end of its response."
         self.duration = Histogram(
@@ -75,7 +75,7 @@ class Measurements:
         self.counters = self.event_counters()
 
     def event_counters(self) -> dict[str, Counter]:
-        """Return the counter of each event of `COUNTS`, with the time series of its known labels."""
+        """Return the Prometheus counter of each event in `COUNTS`, with the time series of its known labels."""
         counters = {
             "refused": self.counter("http_requests_refused", "Requests that a limit has refused.", "reason"),
             "statements": self.counter("db_statements", "SQL statements.", "kind"),
@@ -97,15 +97,15 @@ class Measurements:
         return Counter(name, help_text, labels, registry=self.registry)
 
     def gauge(self, name: str, help_text: str, *labels: str) -> Gauge:
-        """Return a gauge; of several workers, the sum over those that run."""
+        """Return a gauge whose value for several workers is the sum over the running ones."""
         return Gauge(name, help_text, labels, registry=self.registry, multiprocess_mode="livesum")
 
     def maximum(self, name: str, help_text: str, *labels: str) -> Gauge:
-        """Return a gauge; of several workers, the largest value of those that run."""
+        """Return a gauge whose value for several workers is the maximum over the running ones."""
         return Gauge(name, help_text, labels, registry=self.registry, multiprocess_mode="livemax")
 
     def update(self) -> None:
-        """Add what has happened since the last update."""
+        """Add the responses and counted events since the last update to the metrics."""
         size = 0
         while self.pending:
             _, method, route, status, seconds, sent, *_ = self.pending.popleft()
@@ -122,7 +122,7 @@ class Measurements:
                 self.add(event, label, added)
 
     def new_series(self, method: str, route: str, status: int) -> Histogram:
-        """Return the histogram of these labels. It is kept if the labels are known ones, or few."""
+        """Return the histogram of a method, a route and a class of status. Too many routes share one (`MAX_ROUTES`)."""
         known, status_class = method if method in METHODS else OTHER_METHOD, f"{status}xx" if status else NO_STATUS
         if (known, route) not in self.routes and len(self.routes) >= MAX_ROUTES:
             return self.duration.labels(known, NO_ROUTE, status_class)
@@ -141,7 +141,7 @@ class Measurements:
             (counter.labels(label) if event in LABELS else counter).inc(added)
 
     def read(self) -> None:
-        """Read the state of the places and pools of the running event loop."""
+        """Set the gauges to the occupied slots and the connections of the running event loop, and to `GAUGES`."""
         for (measure, label), value in list(GAUGES.items()):
             if measure in self.gauges:
                 self.gauges[measure].labels(label).set(value)
@@ -158,7 +158,7 @@ class Measurements:
 
 
 def admission_of(service: Service) -> Admission:
-    """Return the layer that bounds the requests of a service."""
+    """Return the middleware that limits the concurrent requests of a service."""
     layer: object = service.surrounded
     while not isinstance(layer, Admission):
         layer = layer.app  # type: ignore[attr-defined]  # every layer of the kit has its inner application
@@ -166,7 +166,7 @@ def admission_of(service: Service) -> Admission:
 
 
 def pools_of(engines: tuple[AsyncEngine, AsyncEngine]) -> Iterator[tuple[str, FairPool]]:
-    """Yield the pools of the engines, with their names; one if they share it."""
+    """Yield the pools of two engines with their names: `writer` and `reader`, or `shared` for a single one."""
     writer, reader = (engine.sync_engine.pool for engine in engines)
     named = [("shared", writer)] if writer is reader else [("writer", writer), ("reader", reader)]
     yield from ((name, pool) for name, pool in named if isinstance(pool, FairPool))

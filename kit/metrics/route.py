@@ -1,4 +1,4 @@
-"""The route `GET /metrics`, for superusers and for the bearer of the metrics' own token."""
+"""The route `GET /metrics`, for superusers and for requests with `METRICS_TOKEN`."""
 
 import asyncio
 import hmac
@@ -25,7 +25,7 @@ class MetricsText(Response):
 
 
 class MetricsPage:
-    """The metrics as a response. `update` is called before they are read; `token` reads them, if it is not empty."""
+    """Responds with the metrics. `update` is called first. `token` is a bearer token for them; empty for none."""
 
     def __init__(self, exposition: Exposition, update: Callable[[], None], token: str) -> None:
         self.exposition, self.update, self.token = exposition, update, token
@@ -38,9 +38,9 @@ class MetricsPage:
         return Response(text, headers={"content-type": media_type, "cache-control": "no-store"})
 
     async def serve(self, inner: Serve, request: Request) -> Response:
-        """Respond to the bearer of the token; `inner` serves the others, if requests need a token of a user.
+        """Respond to a request with the metrics' token. Others are passed to `inner`, which checks the permission.
 
-        Raises a 401 for the others if requests need none.
+        Raises a 401 for them if the service needs no tokens of users, because `inner` would not check them.
         """
         if self.token and bears(request, self.token):
             return await self.respond(request)
@@ -53,7 +53,7 @@ def metrics_router(page: MetricsPage) -> APIRouter:
     """Return the router of `/metrics`."""
 
     class TokenRoute(APIRoute):
-        """A route that the bearer of the token uses without being a user of the service."""
+        """A route that also accepts the metrics' token, which is no token of a user."""
 
         def get_route_handler(self) -> Serve:
             return partial(page.serve, super().get_route_handler())
@@ -75,6 +75,6 @@ def metrics_router(page: MetricsPage) -> APIRouter:
 
 
 def bears(request: Request, token: str) -> bool:
-    """Return whether a request has this bearer token. The comparison takes the same time for all others."""
+    """Return whether a request has this bearer token, by a comparison in constant time."""
     scheme, _, given = request.headers.get("authorization", "").partition(" ")
     return scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode("latin-1"), token.encode())

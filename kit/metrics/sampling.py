@@ -1,4 +1,4 @@
-"""Sampling: updates the metrics while a service runs, measures the lag of its event loop, and opens their port."""
+"""Sampling: updates the metrics periodically, measures the event loop's lag, and serves the metrics' separate port."""
 
 import asyncio
 import logging
@@ -16,13 +16,13 @@ from kit.metrics.workers import VARIABLE
 
 log = logging.getLogger("kit")
 INTERVAL_SECONDS = 0.1
-"""The time between two updates. The more seldom they are, the longer each one occupies the event loop."""
+"""The time between two updates. With longer intervals, each update would occupy the event loop longer."""
 READ_EVERY = 10
-"""The number of updates after which places and pools are read, and another worker's port is tried again."""
+"""The number of updates after which the gauges are read, and a worker without the port tries to open it again."""
 
 
 class Sampling:
-    """Updates the metrics of a service between its start and its end."""
+    """Updates the metrics of a service while it runs."""
 
     def __init__(self, measurements: Measurements, exposition: Exposition, access: Access) -> None:
         self.measurements, self.exposition, self.access = measurements, exposition, access
@@ -30,7 +30,7 @@ class Sampling:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Update the metrics during this block, and a last time at its end."""
+        """Update the metrics periodically during the block, and a last time at its end."""
         self.open_port()
         self.measurements.read()
         task = asyncio.create_task(self.sample())
@@ -64,9 +64,9 @@ class Sampling:
             log.warning("The metrics cannot be shared: %s", failure)
 
     def open_port(self) -> None:
-        """Serve the metrics on their own port. One of several workers does it, for all; if it ends, another one.
+        """Serve the metrics on the separate port. Of several workers, the first one that gets the port does it for all.
 
-        Raises a RuntimeError if there is one process only, and the port is not free.
+        Raises a RuntimeError if there are no other workers, and the port is not free.
         """
         if self.server is not None or self.access.port is None:
             return

@@ -1,7 +1,7 @@
-"""Workers: the folder in which the processes of one service share their metrics.
+"""Workers: the folder in which the processes of a service share their metrics.
 
-`prometheus_client` writes the metrics of each process to files in the folder of `PROMETHEUS_MULTIPROC_DIR`, if that is
-set when it is imported. A process that answers `/metrics` adds up the files of all.
+`prometheus_client` writes the metrics of each process to files in the folder of `PROMETHEUS_MULTIPROC_DIR`, if this
+variable is set when it is imported. The worker that serves `/metrics` adds up the files of all workers.
 """
 
 import os
@@ -17,10 +17,11 @@ CLIENT = "prometheus_client"
 
 
 def share(directory: str) -> None:
-    """Share the metrics of this process if it is a worker of several, or if `directory` is given.
+    """Set `PROMETHEUS_MULTIPROC_DIR` if this process is one of several workers, or if `directory` is given.
 
-    The workers of one run share a folder below `directory`, named after their parent process. The folders of runs that
-    have ended are removed. Raises a RuntimeError if it is too late.
+    The workers of a service share a folder below `directory`, named after their parent process. Folders of services
+    that have ended are removed. Raises a RuntimeError if `prometheus_client` was imported before, or if the folder
+    belongs to another user.
     """
     if os.environ.get(VARIABLE) or not (directory or is_worker()):
         return
@@ -42,14 +43,14 @@ def share(directory: str) -> None:
 
 
 def is_worker() -> bool:
-    """Return whether this process is one of several: uvicorn and granian spawn or fork them, gunicorn forks them."""
+    """Return whether this process is a worker of uvicorn or granian (by multiprocessing), or of gunicorn."""
     process: Any = sys.modules.get("multiprocessing.process")  # a process that multiprocessing has started has it
     is_child = process is not None and process.parent_process() is not None
     return is_child or os.environ.get("SERVER_SOFTWARE", "").startswith("gunicorn/")
 
 
 def run_of(parent: int) -> str:
-    """Return the name of the folder of the workers with this parent: its process id, and when it was started."""
+    """Return the name of the workers' folder: the process id and the start time of their parent."""
     started = "0"
     with suppress(OSError):
         started = Path(f"/proc/{parent}/stat").read_text().rpartition(")")[2].split()[19]

@@ -1,7 +1,8 @@
-"""Traces: which statements a request has executed, and how long each took, sent to an OpenTelemetry collector.
+"""Tracing with OpenTelemetry: the spans of requests and of their SQL statements are sent to a collector.
 
-FastAPI makes the span of a request, this package those of its statements. It is a wing: no other package of the kit
-knows it, and the service works without it. Delete it together with its tests and the line of `main` that installs it.
+FastAPI makes the span of a request, and this package those of its statements. It is optional: no other package of the
+kit imports it, and the service works without it. To remove it, delete it together with its tests and the line of `main`
+that installs it.
 """
 
 from importlib import import_module
@@ -11,10 +12,10 @@ from kit.tracing.variables import is_on, refusal
 
 
 def install(service: Any, name: str, endpoint: str) -> None:
-    """Trace the requests of a service, if `endpoint`, or a variable of OpenTelemetry, names a collector.
+    """Trace the requests of a service, if `endpoint` or a variable of OpenTelemetry is the URL of a collector.
 
-    `name` is that of the service, unless `OTEL_SERVICE_NAME` has another one. Exits the process with a message if the
-    variables cannot work. The other modules are imported here, because they need packages of the extra `tracing`.
+    `name` is the name of the service unless `OTEL_SERVICE_NAME` is set. Exits the process with a message if the
+    variables are invalid. The other modules are imported here, because they need the packages of the extra `tracing`.
     """
     if not is_on(endpoint):
         return

@@ -1,4 +1,4 @@
-"""The current request: its trace id, and whether it is recorded, which is decided before FastAPI makes its span."""
+"""The current request: its trace id, and whether it is sampled, which is decided before FastAPI makes its span."""
 
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -8,14 +8,14 @@ from opentelemetry.trace import Span
 from starlette.types import Scope
 
 MAX_STATEMENTS = 200
-"""The largest number of spans of statements in one request."""
+"""The maximum number of statements of a request that get a span."""
 LEFT_OUT = "kit.statements_left_out"
-"""The attribute of a request's span with the number of statements that have no span."""
+"""The attribute of a request's span for the number of its statements without a span."""
 
 
 @dataclass(slots=True)
 class CurrentRequest:
-    """A request. `parent` is the context of OpenTelemetry that it came with."""
+    """A request. `parent` is the OpenTelemetry context in its headers; `is_recorded`, whether it is sampled."""
 
     scope: Scope
     trace_id: int
@@ -25,13 +25,13 @@ class CurrentRequest:
     statements: int = 0
 
     def begin(self, span: Span) -> None:
-        """Note that the request has its span."""
+        """Store that FastAPI has made the span of the request."""
         self.has_span = True
         if self.scope.get("method") == "HEAD":  # FastAPI serves it as a GET
             span.set_attribute("http.request.method_original", "HEAD")
 
     def takes_statement(self, span: Span) -> bool:
-        """Return whether the request may have another span of a statement; otherwise count it in its own span."""
+        """Count a statement, and return whether it gets a span. The number of others is stored in the request's span."""
         self.statements += 1
         if self.statements > MAX_STATEMENTS and span.is_recording():
             span.set_attribute(LEFT_OUT, self.statements - MAX_STATEMENTS)

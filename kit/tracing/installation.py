@@ -11,13 +11,13 @@ from kit.tracing.requests import RefusedRequests, TraceLayer
 from kit.tracing.statements import StatementSpans
 
 INSTRUMENTATION = "kit"
-"""The name of this package in OpenTelemetry: the scope of its spans."""
+"""The instrumentation scope of the spans of this package."""
 
 
 def install(service: Service, name: str, endpoint: str) -> None:
     """Install tracing for a service, and set the global tracer provider, which FastAPI and other libraries use.
 
-    Exits the process with a message if another one is there already.
+    Exits the process with a message if a provider of another library is set.
     """
     provider = trace.get_tracer_provider()
     if not isinstance(provider, (Provider, trace.ProxyTracerProvider)):

@@ -1,4 +1,4 @@
-"""Tracer provider of OpenTelemetry: samples requests, names traces as log lines do, and sends spans in batches."""
+"""The tracer provider: samples requests, uses the trace ids of the log, and exports spans in batches."""
 
 import logging
 import threading
@@ -21,16 +21,16 @@ from kit.tracing.variables import BY_RATIO, TRACES_ENDPOINT, given, sampler
 
 log = logging.getLogger("kit")
 STOP_SECONDS = 2.0
-"""The longest time for the last spans to be sent when the service stops; the others are lost."""
+"""The timeout for exporting the last spans when the service stops. Spans that are left then are lost."""
 MAX_LENGTH = 4096
-"""The largest number of characters of an attribute, as of a long path, unless a variable sets it."""
+"""The maximum length of an attribute in characters, unless one of `LENGTHS` is set."""
 OUTPUT, PARSERS = "opentelemetry", ("opentelemetry.trace", "opentelemetry.baggage")
-"""The loggers of OpenTelemetry, and those that log headers of clients which are not valid."""
+"""The root logger of OpenTelemetry, and the loggers that warn of invalid headers of clients."""
 LENGTHS = ("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT")
 
 
 class Provider(TracerProvider):
-    """Makes the spans of a process, and sends them while its service runs."""
+    """The tracer provider of a process, which exports spans while its service runs."""
 
     def __init__(self, name: str, version: str, endpoint: str) -> None:
         attributes = {"service.name": name, "service.version": version}
@@ -46,7 +46,7 @@ class Provider(TracerProvider):
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Send spans during this block, and the last of them at its end."""
+        """Export spans during the block, and the last ones at its end."""
         self.sending.start()
         try:
             yield
@@ -55,13 +55,13 @@ class Provider(TracerProvider):
 
 
 def named_by_environment(name: str) -> dict[str, str | bool | int | float]:
-    """Return the name of the service, if the environment does not have it. Of `Resource.create`, arguments win."""
+    """Return the resource attribute with the name of the service, unless environment variables set it."""
     is_named = given("OTEL_SERVICE_NAME") or "service.name=" in given("OTEL_RESOURCE_ATTRIBUTES")
     return {} if is_named else {"service.name": name}
 
 
 def chosen_sampler() -> Sampler:
-    """Return the sampler of the variables."""
+    """Return the sampler that the environment variables name."""
     name, part = sampler()
     samplers = {"always_on": ALWAYS_ON, "always_off": ALWAYS_OFF}
     plain = name.removeprefix("parentbased_")
@@ -70,13 +70,16 @@ def chosen_sampler() -> Sampler:
 
 
 def bound_of_roots() -> int | None:
-    """Return the bound below which trace ids are recorded, as the sampler compares them; None if it does not."""
+    """Return the bound with which a ratio sampler compares trace ids; None for other samplers.
+
+    With it `TraceLayer` decides on requests without a parent itself, which is faster than to call the sampler.
+    """
     name, part = sampler()
     return TraceIdRatioBased.get_bound_for_rate(float(part)) if name in BY_RATIO else None
 
 
 class TraceIds(RandomIdGenerator):
-    """Generates the ids of traces: for the span of a request the one that its log line already has."""
+    """Generates trace ids. The span of a request gets the trace id that its log lines have."""
 
     def generate_trace_id(self) -> int:
         current = CURRENT.get()
@@ -86,7 +89,7 @@ class TraceIds(RandomIdGenerator):
 
 
 class Sending(SpanProcessor):
-    """Sends spans in batches, by a thread, between `start` and `stop`; others are dropped. It never waits for it."""
+    """Exports spans in batches, by a thread, between `start` and `stop`. Other spans are dropped. It never blocks."""
 
     def __init__(self, endpoint: str | None) -> None:
         self.endpoint = endpoint
@@ -98,7 +101,7 @@ class Sending(SpanProcessor):
             self.batches = BatchSpanProcessor(OTLPSpanExporter(endpoint=self.endpoint))
 
     def stop(self) -> None:
-        """Send the last spans. A collector that does not answer delays this by `STOP_SECONDS` at most."""
+        """Export the last spans, within `STOP_SECONDS`."""
         batches, self.batches = self.batches, None
         if batches is not None:
             thread = threading.Thread(target=batches.shutdown, name="last spans", daemon=True)
@@ -121,7 +124,7 @@ class Sending(SpanProcessor):
 
 
 def log_failures() -> None:
-    """Write failures of the exporter to the log of the service, unless they are logged elsewhere."""
+    """Write OpenTelemetry's log to that of the service, unless it has a handler; of invalid headers only errors."""
     for writer in writers:
         if not logging.getLogger(OUTPUT).hasHandlers():
             writer.serve(logging.getLogger(OUTPUT))

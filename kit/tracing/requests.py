@@ -1,8 +1,8 @@
-"""Traced requests: a layer around all others decides whether a request is recorded, and sets its trace id.
+"""Traced requests: the outermost middleware sets the trace id of a request, and decides whether it is sampled.
 
-    received --recorded--> FastAPI makes the span of the request
-             --recorded, but refused before FastAPI--> `record` makes it at the end
-             --not recorded--> no layer makes a span; what the request calls learns that too
+    received --sampled--> FastAPI makes the span of the request
+             --sampled, but refused before FastAPI--> `RefusedRequests.record` makes the span at the end
+             --not sampled--> no layer makes a span; requests to other services say so in their headers
 
 The sampler decides by the trace id, so FastAPI's later call of it returns the same decision.
 """
@@ -35,13 +35,13 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 
 class TraceLayer:
-    """The outermost layer of a service whose requests are traced."""
+    """The ASGI middleware around all others of a traced service."""
 
     def __init__(self, app: ASGIApp, sampler: Sampler, bound: int | None = None) -> None:
         self.app, self.sampler, self.bound = app, sampler, bound
-        """`bound`: requests without a parent are recorded if their trace id is less; None if the sampler has to say."""
+        """`bound`: requests without a parent are sampled if their trace id is less; None to call the sampler."""
         self.fields = frozenset(name.lower().encode() for name in propagate.get_global_textmap().fields)
-        """The headers with the trace of the client."""
+        """The names of the headers with the client's trace context, such as `traceparent`."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket") or TRACE_ID in scope:  # an outer service has done it
@@ -59,7 +59,7 @@ class TraceLayer:
                 detach(context)
 
     def current_for(self, scope: Scope) -> CurrentRequest:
-        """Return the trace that a request belongs to, and whether it is recorded."""
+        """Return the trace id of a request, its parent, and whether it is sampled. Sets `UNRECORDED` in the scope."""
         if self.fields.isdisjoint(dict(scope["headers"])):
             parent, trace_id = NO_PARENT, random.getrandbits(128) or 1
         else:
@@ -76,10 +76,10 @@ class TraceLayer:
         return CurrentRequest(scope, trace_id, parent, is_recorded)
 
     def parent_of(self, scope: Scope) -> Context:
-        """Return the context that the client has sent.
+        """Return the trace context in the headers of the client.
 
-        A `traceparent` that is not valid, or there twice, is removed with its `tracestate`: FastAPI reads them too, and
-        OpenTelemetry takes the first of several.
+        A `traceparent` that is invalid or repeated is removed from the scope, together with `tracestate`, because
+        FastAPI reads them too, and OpenTelemetry would take the first of several.
         """
         lines = [value for name, value in scope["headers"] if name == TRACE_HEADER]
         if lines and trace_id_of(lines) is None:
@@ -92,12 +92,12 @@ class TraceLayer:
 
 
 def unrecorded(current: CurrentRequest) -> Context:
-    """Return the context in which no span is recorded, because the request's is not."""
+    """Return the context of a request that is not sampled, in which no span is recorded."""
     return set_span_in_context(Unrecorded(current), current.parent)
 
 
 class Unrecorded(NonRecordingSpan):
-    """The span of a request that is not recorded. Few requests ask for its ids: those that call other services."""
+    """The span of a request that is not sampled. Its ids are made on first use, by a request to another service."""
 
     def __init__(self, current: CurrentRequest) -> None:
         self.current = current
@@ -118,7 +118,7 @@ class RefusedRequests:
         self.tracer = tracer
 
     def record(self, sent: SentResponse) -> None:
-        """Make the span of the current request, if it has none."""
+        """Make the span of the current request, if it is sampled and has none. Called after its response was sent."""
         current = CURRENT.get()
         if current is None or not current.is_recorded or current.has_span:
             return

@@ -1,7 +1,7 @@
-"""Traced statements: a span for each SQL statement and COMMIT of a recorded request, with its text and without values.
+"""Traced statements: a span for each SQL statement and COMMIT of a sampled request, with its text but without values.
 
-A statement that several requests share, by group commit or because identical reads are coalesced, is a child of the
-first of them, and has links to all of them, and each of them to it.
+Several requests may share a statement, by group commit or coalesced reads. Its span is a child of the first request's
+span. It has links to the spans of all these requests, and each of them has a link to it.
 """
 
 import re
@@ -21,23 +21,23 @@ TABLE = re.compile(r"\b(?:from|into|update|table)\s+([\w.\"]+)", re.IGNORECASE)
 ENDS = ("COMMIT", "ROLLBACK")
 MAX_NAMES = 500
 SHARED_BY = "kit.shared_by"
-"""The attribute of a statement with the number of requests that share it, recorded or not."""
+"""The attribute for the number of requests that share a statement, sampled or not."""
 SHARING: ContextVar[tuple[int, list[Span]] | None] = ContextVar("sharing", default=None)
-"""How many requests share the statements of this task, and the spans of those that are recorded."""
+"""The number of requests that share the statements of this task, and the spans of those that are sampled."""
 
 
 class StatementSpans:
-    """Records the statements of one database."""
+    """The `Tracer` of the kit: makes spans of the statements of one database."""
 
     def __init__(self, tracer: Tracer, url: URL) -> None:
         self.tracer = tracer
-        name = None if url.get_backend_name() == "sqlite" else url.database  # a path says nothing to others
+        name = None if url.get_backend_name() == "sqlite" else url.database  # not the path of a file
         known = {"db.namespace": name, "server.address": url.host, "server.port": url.port}
         self.attributes: dict[str, Any] = {"db.system.name": url.get_backend_name()}
         self.attributes |= {key: value for key, value in known.items() if value}
 
     def mark(self) -> Span | None:
-        """Return the span of the current request; None if it is not recorded."""
+        """Return the span of the current request; None if it is not sampled."""
         current = CURRENT.get()
         if current is not None and not current.is_recorded:
             return None
@@ -45,11 +45,11 @@ class StatementSpans:
         return span if span.get_span_context().trace_flags.sampled else None
 
     def share(self, marks: Sequence[Span | None]) -> None:
-        """Let the following statements of this task belong to these requests."""
+        """Let the following statements of this task belong to the requests with these marks."""
         SHARING.set((len(marks), [mark for mark in marks if mark is not None]))
 
     def record(self, kind: str, statement: str, seconds: float, failure: BaseException | None) -> None:
-        """Make the span of a statement that has just ended, if its request is recorded."""
+        """Make the span of a statement that has just ended, if its request is sampled."""
         number, spans = SHARING.get() or (1, None)
         if spans is None:
             span, current = self.mark(), CURRENT.get()
@@ -83,7 +83,7 @@ class StatementSpans:
 
 @lru_cache(MAX_NAMES)
 def description(statement: str) -> tuple[str, dict[str, str]]:
-    """Return the name of a statement's span, as in `SELECT invoice`, and its attributes."""
+    """Return the name of a statement's span, such as `SELECT invoice`, and its attributes."""
     text = without_values(statement)
     first = text.partition(" ")[0].rstrip(";").upper()
     operation = next((end for end in ENDS if text.upper().endswith(end)), first)
@@ -93,6 +93,6 @@ def description(statement: str) -> tuple[str, dict[str, str]]:
 
 
 def failed(failure: BaseException) -> dict[str, str]:
-    """Return the attributes of a failure: the database's code of it, or its type."""
+    """Return the attributes for a failure: the error code of the database, or the type of the exception."""
     code = getattr(failure, "sqlstate", None) or getattr(failure, "sqlite_errorname", None)
     return {"error.type": code, "db.response.status_code": code} if code else {"error.type": type(failure).__qualname__}

@@ -1,11 +1,11 @@
-"""OpenTelemetry's environment variables: whether requests are traced, how many, and where the spans are sent."""
+"""OpenTelemetry's environment variables: whether requests are traced, which sampler is used, and the collector."""
 
 import os
 from importlib.util import find_spec
 from urllib.parse import urlsplit
 
 DEFAULT_SAMPLER, DEFAULT_PART = "parentbased_traceidratio", "0.01"
-"""The default: one request of a hundred is sampled. OpenTelemetry's own default samples all requests."""
+"""The default sampler and ratio: 1 % of the requests. OpenTelemetry's own default samples all requests."""
 SAMPLERS = ("always_on", "always_off", "traceidratio")
 BY_RATIO = ("traceidratio", DEFAULT_SAMPLER)
 PROTOCOL = "http/protobuf"
@@ -14,18 +14,18 @@ ENDPOINT, TRACES_ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_T
 
 
 def given(*names: str) -> str:
-    """Return the value of the first of these variables that has one; empty if none has."""
+    """Return the value of the first of these environment variables that is set; empty if none is."""
     return next((value for name in names if (value := os.environ.get(name, "").strip())), "")
 
 
 def is_on(endpoint: str) -> bool:
-    """Return whether requests are traced: a collector is named, and nothing switches traces off."""
+    """Return whether requests are traced: a collector is set, and no variable switches traces off."""
     is_off = given("OTEL_SDK_DISABLED").lower() == "true" or given("OTEL_TRACES_EXPORTER").lower() == "none"
     return bool(endpoint or given(TRACES_ENDPOINT)) and not is_off
 
 
 def refusal(endpoint: str) -> str | None:
-    """Return why requests cannot be traced with these variables; None if they can."""
+    """Return an error message if the variables or the installed packages do not permit tracing; None otherwise."""
     if find_spec("opentelemetry.sdk") is None or find_spec("opentelemetry.exporter.otlp.proto.http") is None:
         return f"{ENDPOINT} needs packages that are not installed: make tracing, or unset it."
     name, url = (TRACES_ENDPOINT, given(TRACES_ENDPOINT)) if given(TRACES_ENDPOINT) else (ENDPOINT, endpoint)
