@@ -53,7 +53,7 @@ def may_be_compressed(headers: Mapping[bytes, bytes]) -> bool:
 
 
 def varies(headers: Mapping[bytes, bytes]) -> bool:
-    """Return whether a response needs `Vary: Accept-Encoding`, because it is compressed for clients that accept gzip."""
+    """Return whether a response needs `Vary: Accept-Encoding`, because clients that accept gzip get it compressed."""
     return may_be_compressed(headers) and int(headers[b"content-length"]) >= MIN_SIZE
 
 

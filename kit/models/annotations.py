@@ -1,4 +1,4 @@
-"""Annotations of types: which of them can stand next to a type, and how a type inside of them is replaced."""
+"""Annotations of field types (`Annotated`): replaces a type within its annotations, containers and unions."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -13,41 +13,41 @@ from kit.models.kinds import CONTAINERS, UNIONS, kind_of, option, shape_of
 
 KIT_TYPES = "kit.models.types"
 Replace = Callable[[Any, Sequence[Any], bool], Any]
-"""Returns the replacement of a type, given its annotations, and whether it is the whole type of a field."""
+"""A function that returns the replacement of a type. The third argument: whether it is the whole type of a field."""
 
 
 @dataclass(frozen=True)
 class Derived:
-    """Marks a field whose column type was derived from its own type."""
+    """The annotation of a field whose column type was derived from its own type, and not set by the resource."""
 
 
 class Movable:
-    """Base class of annotations that neither change values nor call a function of the resource."""
+    """Base class of the kit's annotations that are movable: they neither change values nor call application code."""
 
 
 MOVABLE = (BaseMetadata, JSONForm, ResponseForm, Movable, FieldInfo)
 
 
 def is_movable(part: Any) -> bool:
-    """Return whether an annotation neither changes values nor calls a function of the resource."""
+    """Return whether an annotation neither changes values nor calls application code, so that its order is free."""
     is_of_kit = getattr(getattr(part, "func", None), "__module__", None) == KIT_TYPES
     return part is None or is_of_kit or isinstance(part, MOVABLE) or is_group(part.__class__)
 
 
 def is_column_option(part: Any) -> bool:
-    """Return whether an annotation holds the column options of SQLModel's `Field`."""
+    """Return whether an annotation has the column options of SQLModel's `Field` (`sa_type`, …)."""
     return isinstance(part, Derived) or (hasattr(part, "sa_type") and not isinstance(part, FieldInfo))
 
 
 def has_explicit_type(field: FieldInfo) -> bool:
-    """Return whether the resource sets the column type of a field."""
+    """Return whether a field sets its column type, by `sa_type` or `sa_column`."""
     if Derived() in field.metadata:
         return False
     return option(field, "sa_type") is not None or option(field, "sa_column") is not None
 
 
 def rules_of(field: FieldInfo) -> tuple[Any, list[Any]]:
-    """Return the type and the annotations by which a field is validated."""
+    """Return the type and the annotations by which a field is validated, without column options."""
     others = [part for part in field.metadata if not is_column_option(part)]
     return field.annotation, others
 
@@ -65,9 +65,9 @@ def unpacked(annotation: Any) -> tuple[Any, Sequence[Any]]:
 
 
 def split(metadata: Iterable[Any]) -> tuple[list[Any], list[Any]]:
-    """Split annotations: those that may stand next to the type, and all from the first that calls a function.
+    """Split annotations into the movable ones at the beginning, and the others from the first that is not movable.
 
-    Column options are among the latter.
+    Column options belong to the others.
     """
     parts = list(metadata)
     options = [part for part in parts if is_column_option(part)]
@@ -79,7 +79,11 @@ def split(metadata: Iterable[Any]) -> tuple[list[Any], list[Any]]:
 def with_replaced_types(
     annotation: Any, outer: Sequence[Any], replace: Replace, *, is_whole: bool = True
 ) -> tuple[Any, Sequence[Any]]:
-    """Return the annotation with its types replaced, and those of the outer annotations that stay outside of it."""
+    """Replace the types in a field's annotation: within `Annotated`, unions and containers too.
+
+    `outer` are the movable annotations around it, some of which move to the replaced type. Returns the new annotation,
+    and the outer annotations that are left.
+    """
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return _in_annotated(arguments, outer, replace, is_whole=is_whole)

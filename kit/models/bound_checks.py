@@ -1,6 +1,6 @@
-"""Checks of bounds, when a class is defined: a bound that the type of a field does not have is refused.
+"""Checks of bounds when a class is defined: a bound that does not suit the type of its field is a TypeError.
 
-Pydantic would raise a TypeError for each request, or ignore it.
+Pydantic would raise a TypeError for each request, or ignore the bound.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,13 +16,13 @@ from kit.models.kinds import CONTAINERS, UNIONS, Shape, shape_of
 
 LENGTH, ORDER = ("min_length", "max_length"), ("ge", "gt", "le", "lt")
 PAIRS = (LENGTH, ("ge", "le"), ("ge", "lt"), ("gt", "le"), ("gt", "lt"))
-"""The bounds between which values lie."""
+"""The pairs of a lower and an upper bound."""
 ALLOWED: dict[str | None, Sequence[str]] = {
     "text": (*LENGTH, "pattern"), "email": (*LENGTH, "pattern"), "url": LENGTH, "bytes": LENGTH, "json": LENGTH,
     "integer": (*ORDER, "multiple_of"), "number": (*ORDER, "multiple_of"),
     "decimal": (*ORDER, "multiple_of", *DIGITS), "date": ORDER, "datetime": ORDER, "time": ORDER, "duration": ORDER,
 }  # fmt: skip
-"""The bounds that a kind of type has."""
+"""The bounds that a field may have, by the kind of its type."""
 LIMITS: dict[str | None, Callable[[Any], bool]] = {
     "integer": lambda bound: not isinstance(bound, bool) and bound == int(bound),
     "number": lambda bound: isinstance(bound, int | float),
@@ -32,18 +32,18 @@ LIMITS: dict[str | None, Callable[[Any], bool]] = {
     "time": lambda bound: isinstance(bound, time) and bound.tzinfo is None,
     "duration": lambda bound: isinstance(bound, timedelta),
 }
-"""Whether a value of a kind can be compared with a bound."""
+"""By kind, a function that returns whether values of this kind can be compared with a bound."""
 DROPPED = {
     "regex": 'write `schema_extra={"pattern": …}`',
     "const": "write the type `Literal[…]`",
     "unique_items": "write a validator",
     "include": "leave the field out of the variant that does not show it",
 }
-"""Arguments of SQLModel's `Field` that have no effect, and what to write instead."""
+"""The arguments of SQLModel's `Field` that have no effect, and what to write instead."""
 
 
 def refuse_unsuitable(model: type[BaseModel]) -> None:
-    """Raise a TypeError for a bound that the type of its field does not support."""
+    """Raise a TypeError for the first bound of a model's fields that does not suit the type."""
     for name, field in model.model_fields.items():
         errors = [*dropped(field), *unsuitable(field.annotation, field.metadata, frozenset())]
         if errors:
@@ -51,15 +51,15 @@ def refuse_unsuitable(model: type[BaseModel]) -> None:
 
 
 def dropped(field: FieldInfo) -> Iterator[str]:
-    """Yield the arguments that SQLModel's `Field` accepts and pydantic ignores."""
-    given: dict[str, Any] = getattr(field, "_attributes_set", {})  # nothing else keeps them
+    """Yield an error for each argument of a field that SQLModel's `Field` accepts and pydantic ignores."""
+    given: dict[str, Any] = getattr(field, "_attributes_set", {})  # they are in no other attribute
     for name, remedy in DROPPED.items():
         if given.get(name) is not None:
             yield f"`{name}`, which has no effect: {remedy}"
 
 
 def unsuitable(annotation: Any, metadata: Iterable[Any], seen: frozenset[Any]) -> Iterator[str]:
-    """Yield the errors in the bounds of a type, and of the types within it."""
+    """Yield an error for each unsuitable bound of a type, and of the types within it. `seen` stops recursion."""
     shape = shape_of(annotation, metadata)
     names = [*shape.bounds, *(["pattern"] if patterns_of(shape.metadata) else [])]
     allowed = () if is_object(shape.plain) else ALLOWED.get(shape.kind, ())
@@ -73,7 +73,7 @@ def unsuitable(annotation: Any, metadata: Iterable[Any], seen: frozenset[Any]) -
 
 
 def incomparable(shape: Shape) -> Iterator[str]:
-    """Yield the bounds of another type than the values, and those that leave no value."""
+    """Yield an error for a bound of another type than the values, and for bounds between which there is no value."""
     given = {name: bound for name, bound in shape.bounds.items() if name in (*ORDER, "multiple_of")}
     if shape.kind in LIMITS:
         for name, bound in given.items():
@@ -90,7 +90,7 @@ def incomparable(shape: Shape) -> Iterator[str]:
 
 
 def is_object(plain: Any) -> bool:
-    """Return whether the type is a model of pydantic, or unknown: neither has a length."""
+    """Return whether the type is a model of pydantic, `Any` or `object`, which have no length."""
     return plain in (Any, object) or (isinstance(plain, type) and issubclass(plain, BaseModel))
 
 

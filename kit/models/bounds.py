@@ -1,7 +1,7 @@
-"""Bounds of fields: those of a field are combined, and those that its column needs are added.
+"""Bounds of fields: combines the bounds of a field, and adds those without which its column could not store values.
 
-A bound may stand in `Field`, in `Annotated`, or in an alias such as `Name`. The narrowest one holds. Pydantic alone
-would let the last one replace the others.
+A bound may be in `Field`, in `Annotated`, or in a type alias such as `Name`. Of several, the narrowest applies. With
+pydantic alone, the last one would replace the others.
 """
 
 from collections.abc import Iterable, Iterator
@@ -19,9 +19,9 @@ from kit.models.json_values import MAX_INTEGER, MIN_INTEGER
 from kit.models.kinds import BOUNDS, Shape, option
 
 MAX_TEXT = 10_000
-"""The maximum length of a text field without `max_length`."""
+"""The maximum length, in characters, of a text field without `max_length`."""
 MAX_INDEXED_TEXT = 500
-"""The same for an indexed field: an index entry of PostgreSQL has at most 2704 bytes."""
+"""The same for a field with an index, because an index entry of PostgreSQL has at most 2704 bytes."""
 MAX_EMAIL, MAX_URL, MAX_BYTES = 254, 2083, 65_536
 DIGITS = ("max_digits", "decimal_places")
 PURE = (Ge, Gt, Le, Lt, MinLen, MaxLen, MultipleOf)
@@ -43,7 +43,7 @@ def flattened(metadata: Iterable[Any]) -> Iterator[Any]:
 
 @cache
 def is_group(kind: type) -> bool:
-    """Return whether annotations of a class are `GroupedMetadata`. `isinstance` takes 20 µs each time: a protocol."""
+    """Return whether annotations of a class are `GroupedMetadata`, without `isinstance`, which takes 20 µs."""
     return hasattr(kind, "__is_annotated_types_grouped_metadata__")
 
 
@@ -63,7 +63,7 @@ def without_bounds(metadata: Iterable[Any]) -> Iterator[Any]:
 
 
 def combined(shape: Shape, pattern: Any = None) -> list[Any]:
-    """Return the bounds of a type, and a pattern, as annotations: each bound once, and the narrowest."""
+    """Return the narrowest bounds of a type as annotations, together with a pattern, if any."""
     bounds = dict(shape.bounds)
     if shape.kind == "decimal" and bounds.keys() >= {*DIGITS}:
         whole, places, _ = digits_of(shape)
@@ -72,7 +72,7 @@ def combined(shape: Shape, pattern: Any = None) -> list[Any]:
 
 
 def patterns_of(metadata: Iterable[Any]) -> list[Any]:
-    """Return the patterns, all of which a text has to match."""
+    """Return the patterns among the annotations. A text has to match all of them."""
     parts = list(flattened(metadata))
     found = [getattr(part, "pattern", None) for part in parts]
     found += [pattern for part in parts if isinstance(part, JSONForm) for pattern in part.patterns]
@@ -80,7 +80,7 @@ def patterns_of(metadata: Iterable[Any]) -> list[Any]:
 
 
 def patterns_to_check(shape: Shape) -> tuple[Any, tuple[Any, ...]]:
-    """Return the pattern that the type itself checks, None if it has none, and those that its form checks."""
+    """Return the pattern that pydantic's type checks (or None), and the other ones, which its `JSONForm` checks."""
     patterns = patterns_of(shape.metadata)
     if shape.kind == "email" or not patterns:
         return None, tuple(patterns)
@@ -88,7 +88,7 @@ def patterns_to_check(shape: Shape) -> tuple[Any, tuple[Any, ...]]:
 
 
 def digits_of(shape: Shape) -> tuple[int, int, bool]:
-    """Return a decimal's maximum digits before and after the point, and whether all decimal places are written."""
+    """Return a decimal's maximum number of digits before and after the point, and whether trailing zeros are kept."""
     digits, places = shape.bounds.get("max_digits"), shape.bounds.get("decimal_places")
     if places is None:
         return digits or UNBOUNDED_DIGITS, digits or UNBOUNDED_DIGITS, False
@@ -98,7 +98,10 @@ def digits_of(shape: Shape) -> tuple[int, int, bool]:
 
 
 def missing_bounds(shape: Shape, field: FieldInfo | None) -> list[Any]:
-    """Return the bounds that the column needs and the field does not have."""
+    """Return the bounds that a field lacks so that its column can store all values.
+
+    `field` is None for a type within another one.
+    """
     given = shape.bounds
     if shape.kind == "integer":
         lowest, highest = range_of_integers(field)
@@ -114,7 +117,7 @@ def missing_bounds(shape: Shape, field: FieldInfo | None) -> list[Any]:
 
 
 def range_of_integers(field: FieldInfo | None) -> tuple[int, int]:
-    """Return the lowest and highest integer of the column; of a foreign key the lowest is 1."""
+    """Return the lowest and highest integer of a field's column; the lowest is 1 for a foreign key."""
     if field is None:
         return MIN_INTEGER, MAX_INTEGER
     stored = stored_type(field)
@@ -124,7 +127,7 @@ def range_of_integers(field: FieldInfo | None) -> tuple[int, int]:
 
 
 def stored_type(field: FieldInfo) -> Any:
-    """Return the column type that the resource sets with `sa_type` or `sa_column`; None if it sets none."""
+    """Return the column type that a field sets by `sa_type` or `sa_column`; None if it sets none."""
     chosen = option(field, "sa_type") or getattr(option(field, "sa_column"), "type", None)
     return chosen() if isinstance(chosen, type) else chosen
 

@@ -1,7 +1,7 @@
-"""Nested writes: bodies inside a body, which are stored as related rows in the same transaction.
+"""Nested writes: bodies within a body are stored as related rows, in the same transaction.
 
-`InvoiceCreate.lines: list[LineCreate]` holds bodies. When they are assigned to the relationship `Invoice.lines`, as by
-`Invoice.model_validate(new)`, SQLAlchemy's attribute events convert each of them to a row.
+Example: `InvoiceCreate.lines: list[LineCreate]`. When the list is assigned to the relationship `Invoice.lines`, as by
+`Invoice.model_validate(new)`, listeners to SQLAlchemy's attribute events convert each body in it to a row.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,10 @@ from kit.models.entities import Entity
 
 @event.listens_for(Entity, "attribute_instrument")
 def listen_to_relationship(entity: type[Entity], name: str, attribute: QueryableAttribute[Any]) -> None:
-    """Convert bodies that are assigned to a relationship to rows; assigning to a `viewonly` one is a TypeError."""
+    """Add the listeners by which bodies that are assigned to a relationship become rows.
+
+    An assignment to a `viewonly` relationship then raises a TypeError.
+    """
     relationship = attribute.property
     if not isinstance(relationship, RelationshipProperty):
         return
@@ -37,9 +40,9 @@ def listen_to_relationship(entity: type[Entity], name: str, attribute: Queryable
 
 
 def row_of(kind: type[Any], value: object) -> object:
-    """Return a row of this class with the values of a body, or any other value unchanged.
+    """Return a row of the class `kind` with the values of a body or dictionary. Other values are returned unchanged.
 
-    The body was validated with the request. The relationship sets the row's foreign key to the parent.
+    The body was validated with the request. SQLAlchemy sets the row's foreign key to the parent.
     """
     if isinstance(value, BaseModel) and not hasattr(value, "__table__"):
         return kind(**{name: getattr(value, name) for name in type(value).model_fields})
@@ -48,13 +51,13 @@ def row_of(kind: type[Any], value: object) -> object:
 
 @cache
 def nested_bodies(body: type[BaseModel]) -> Mapping[str, type[BaseModel]]:
-    """Return the fields of a body that hold other bodies, with the classes of those."""
+    """Return the fields of a body whose values are other bodies, each with the class of these."""
     found = {name: body_in(field.annotation) for name, field in body.model_fields.items()}
     return {name: kind for name, kind in found.items() if kind is not None}
 
 
 def body_in(annotation: Any) -> type[BaseModel] | None:
-    """Return the class in `Body`, `Body | None` or `list[Body]`; None if there is none."""
+    """Return the model in an annotation such as `Body`, `Body | None` or `list[Body]`; None if there is none."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     return next(filter(None, map(body_in, get_args(annotation))), None)

@@ -1,6 +1,6 @@
-"""Column types for values that a database has no type for, stored so that both databases sort them the same way.
+"""Column types for values without a type in one of the databases, stored so that both sort them in the same way.
 
-`python_type` is the type of the values. None is stored as NULL.
+Each is a `TypeDecorator`; `python_type` is the type of its values. None is stored as NULL.
 """
 
 from datetime import timedelta
@@ -22,22 +22,22 @@ MICROSECOND = timedelta(microseconds=1)
 
 
 def text_type(length: int | None) -> String:
-    """Return a text type that both databases sort by code point: SQLite by default, PostgreSQL with collation "C"."""
+    """Return a text type that is sorted by code point: on SQLite by default, on PostgreSQL by the collation "C"."""
     return String(length).with_variant(String(length, collation="C"), "postgresql")
 
 
 class DecimalColumn(TypeDecorator[Decimal]):
     """Decimals with a maximum number of digits before and after the decimal point.
 
-    PostgreSQL has NUMERIC. SQLite has no decimal type: the value is stored as an integer of the smallest unit, or, if
-    that may have more than 18 digits, as text of a fixed length that sorts like the numbers.
+    PostgreSQL stores NUMERIC. SQLite stores an integer in units of the last decimal place (cents); if that may have
+    more than 18 digits, a text of fixed length that is sorted like the numbers.
     """
 
     impl = Numeric
     cache_ok = True
 
     def __init__(self, whole: int, places: int, *, is_fixed: bool) -> None:
-        """Set the digits before and after the point. With `is_fixed` values keep trailing zeros, as money does."""
+        """Set the maximum digits before and after the point. With `is_fixed`, values keep trailing zeros, as money."""
         super().__init__(whole + places if is_fixed else None, places if is_fixed else None)
         self.whole, self.places, self.is_fixed = whole, places, is_fixed
 
@@ -110,7 +110,7 @@ class DurationColumn(TypeDecorator[timedelta]):
 
 
 class TextColumn(TypeDecorator[Any]):
-    """Values of any type that `codec_of` converts from and to text."""
+    """Values of a type, such as an IP address, that `codec_of` converts from and to text of at most `length`."""
 
     impl = String
     cache_ok = True
@@ -141,7 +141,7 @@ class EnumColumn(TypeDecorator[Any]):
     cache_ok = True
 
     def __init__(self, kind: type[Enum], length: int | None) -> None:
-        """Set the enum and the length of the text column, which is None for integers."""
+        """Set the enum, and the length of the text column; None for an enum of integers."""
         super().__init__()
         self.kind, self.length = kind, length
         self.members = {member.value: member for member in kind}
@@ -157,12 +157,12 @@ class EnumColumn(TypeDecorator[Any]):
         return value.value if isinstance(value, Enum) else value
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Any:
-        """Return the member, or the stored value if the enum no longer has it."""
+        """Return the member with the stored value, or the stored value if the enum has it no more."""
         return self.members.get(value, value)
 
 
 class JsonColumn(TypeDecorator[Any]):
-    """JSON, with NULL for null. The values are of the type that `adapter` validates."""
+    """JSON values of the type that `adapter` validates. JSON's null is stored as NULL."""
 
     impl = JSON
     cache_ok = True
@@ -179,11 +179,11 @@ class JsonColumn(TypeDecorator[Any]):
         return self.as_json(value)
 
     def as_json(self, value: Any) -> Any:
-        """Return the value as it is stored. It may be a dictionary that `model_dump` made of a model."""
+        """Return the JSON that is stored for a value: an instance of the type, or the result of its `model_dump`."""
         return None if value is None else self.adapter.dump_python(self.adapter.validate_python(value), mode="json")
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Any:
-        """Return the validated value, or the stored one if it is invalid by the current rules."""
+        """Return the validated value, or the stored JSON if it is not valid by the current type."""
         if value is None:
             return None
         try:

@@ -1,4 +1,4 @@
-"""Core schemas of the JSON forms: what pydantic-core accepts for each kind of type, and the checks of its values."""
+"""Core schemas of the JSON forms: the input that pydantic-core accepts for each kind of type, and final checks."""
 
 from collections.abc import Callable, Sequence
 from enum import Enum
@@ -31,12 +31,12 @@ INTEGER = core_schema.union_schema(
 
 
 def first_of(error: Any, *choices: CoreSchema) -> CoreSchema:
-    """Return a schema of the first choice that is valid; otherwise it fails with this error of pydantic."""
+    """Return a union schema of `choices`, tried from left to right, which fails with the pydantic error `error`."""
     return core_schema.custom_error_schema(core_schema.union_schema([*choices], mode="left_to_right"), error)
 
 
 def written(pattern: str, target: CoreSchema) -> CoreSchema:
-    """Return a schema of text that matches the pattern and is then parsed by the target."""
+    """Return a schema for text that matches a pattern, and is then validated by the schema `target`."""
     return core_schema.chain_schema([core_schema.str_schema(strict=True, pattern=f"^{pattern}$"), target])
 
 
@@ -85,8 +85,8 @@ ACCEPTED: dict[str, CoreSchema] = {
     "bytes": core_schema.no_info_plain_validator_function(decoded),
     "json": core_schema.no_info_plain_validator_function(storable_json),
 }  # fmt: skip
-"""What each form accepts; a form that is missing here accepts what its type does."""
+"""The schema of the accepted input by form. A form that is missing here accepts the input of its type."""
 CHECKED: dict[str, Callable[[Any], Any]] = {
     "datetime": in_utc, "duration": storable_duration, "number": plain_zero,
 }  # fmt: skip
-"""The last step of validation."""
+"""By form, the function of the last step of validation, which checks or converts the value."""

@@ -1,4 +1,4 @@
-"""Soft deletion: the column, and the condition for rows that are not deleted."""
+"""Soft deletion: the base class with the column `deleted_at`, and the condition for rows that are not deleted."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -8,7 +8,7 @@ from sqlmodel import Field, SQLModel, col
 
 
 class Deletable(SQLModel):
-    """A row that can be deleted and restored."""
+    """Base class of tables whose rows can be deleted and restored. `deleted_at` is None for a row that exists."""
 
     deleted_at: datetime | None = Field(default=None, index=True)
 
@@ -18,5 +18,5 @@ def is_not_deleted(entity: type[Deletable]) -> ColumnElement[bool]:
 
 
 def visible(entity: type[object]) -> Sequence[ColumnElement[bool]]:
-    """Return the condition for rows that are embedded in others; none if they cannot be deleted softly."""
+    """Return the WHERE conditions for embedded rows: that they are not deleted; none without soft deletion."""
     return [is_not_deleted(entity)] if issubclass(entity, Deletable) else []

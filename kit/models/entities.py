@@ -1,4 +1,4 @@
-"""Base classes: `Entity` of tables whose rows have an id, a version and timestamps, and `Body` of request bodies."""
+"""Base classes: `Entity` for tables, with id, version and timestamps; `Body` and `Changes` for request bodies."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextvars import ContextVar
@@ -55,18 +55,18 @@ SQLModel.metadata.naming_convention = NAMES
 
 
 def sorted_by(*fields: str) -> list[Index]:
-    """Return an index on each field, for filters and sorts; the id as second column makes the order of pages total."""
+    """Return an index on each field and the id, for filters and sorts. With the id, the order of pages is total."""
     return [Index(None, field, "id") for field in fields]
 
 
 SHORT_SECONDS = 1.0
-"""Seconds in which `now` does not go back, so that the times of a new row are in order."""
+"""The number of seconds within which the results of `now` never decrease."""
 last: tuple[datetime, float] = datetime.min.replace(tzinfo=UTC), 0.0
-"""The last result of `now`, and when it was returned, by a clock that is never set."""
+"""The last result of `now`, and when it was returned, by `time.monotonic`."""
 
 
 def now() -> datetime:
-    """Return the current time in UTC."""
+    """Return the current time in UTC, to the microsecond. It does not go back if the clock is set back for a moment."""
     global last
     moment, passed = datetime.now(UTC), monotonic()
     before, when = last
@@ -77,11 +77,11 @@ def now() -> datetime:
 
 
 ROW_OF_BODY: ContextVar[Callable[[Any, Any], Any] | None] = ContextVar("row_of_body", default=None)
-"""A faster function that makes a row of a body, or returns None where it does not apply."""
+"""A faster function of the fast path in place of `model_validate(entity, body)`. It may return None."""
 
 
 class Stamped(SQLModel):
-    """The columns that the service maintains: version and timestamps."""
+    """The columns that the service sets: version and timestamps."""
 
     version: int = Field(default=1, sa_type=Integer, description="Rises by one with every change; the ETag.")
     created_at: datetime = Field(default_factory=now, index=True, description="In UTC.")
@@ -123,7 +123,7 @@ class Entity(Stamped):
 
     @classmethod
     def model_validate(cls, obj: Any, **options: Any) -> Self:
-        """Return a row with these values, validated by the fields and validators of the table."""
+        """Return a row with the values of `obj` (a body, object or dictionary), validated by the table's rules."""
         make = ROW_OF_BODY.get()
         row = None if make is None or options else make(cls, obj)
         if row is None:
@@ -135,9 +135,9 @@ class Entity(Stamped):
         return row
 
     def sqlmodel_update(self, obj: Any, **options: Any) -> Self:
-        """Update like SQLModel, but also the relationships in a dictionary, which SQLModel ignores.
+        """Update the row as SQLModel does, and also set relationships in a dictionary, which SQLModel ignores.
 
-        Of `Changes` only the fields that the request contains are set: the others are not None, but absent.
+        Of `Changes`, only the fields that the request contains are set.
         """
         if isinstance(obj, Changes):
             for name in obj.model_fields_set:
@@ -148,13 +148,13 @@ class Entity(Stamped):
         return self
 
     def set_related(self, values: Any) -> None:
-        """Set the relationships that a dictionary contains; SQLModel sets those of an object only."""
+        """Set the relationships that a dictionary contains. SQLModel sets only those of an object."""
         if isinstance(values, dict):
             for name in self.__sqlmodel_relationships__.keys() & values.keys():
                 setattr(self, name, values[name])
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set like SQLModel, but keep the value that a method with SQLAlchemy's `@validates` returned."""
+        """Set an attribute as SQLModel does, with the value that a method with SQLAlchemy's `@validates` returns."""
         if type(value) is datetime and value.tzinfo not in (UTC, None):
             value = value.astimezone(UTC)  # responses show UTC
         if "_sa_instance_state" not in self.__dict__ and name in type(self).model_fields:
@@ -167,7 +167,7 @@ class Entity(Stamped):
 
     @model_serializer(mode="wrap")
     def _serialize_visible(self, serialize: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
-        """Omit the private fields of rows of other users, also where a route has no read variant."""
+        """Omit the private fields of rows of other users, for routes without a read variant."""
         shown: dict[str, Any] = serialize(self)
         hidden = hidden_fields(self) if info.mode_is_json() else ()
         return {name: value for name, value in shown.items() if name not in hidden} if hidden else shown
@@ -178,7 +178,7 @@ class Entity(Stamped):
 
 
 def keep_version(entity: type[Entity]) -> None:
-    """Add the version counter to `__mapper_args__` of a table or mixin, unless they name a counter or None."""
+    """Add the version counter to the `__mapper_args__` of a table or mixin, unless they have `version_id_col`."""
     classes = (vars(part) for part in entity.__mro__ if part not in Entity.__mro__)
     given: Any = next((part["__mapper_args__"] for part in classes if "__mapper_args__" in part), None)
     if given is not None:
@@ -189,7 +189,7 @@ def keep_version(entity: type[Entity]) -> None:
 
 @cache
 def _validated_fields(entity: type[Entity]) -> Collection[str]:
-    """Return the fields for which the table has a method with `@validates`."""
+    """Return the fields for which the entity has a method with SQLAlchemy's `@validates`."""
     mapper = inspect(entity, raiseerr=False)
     return () if mapper is None else frozenset(mapper.validators)
 
@@ -206,17 +206,16 @@ def _metadatas(entity: type[Entity]) -> Iterator[MetaData]:
 
 
 class UUIDEntity(Entity):
-    """Base class of tables with a UUID (version 7) as id, which does not reveal the number of rows."""
+    """Base class of tables whose ids are UUIDs (version 7), which do not reveal the number of rows."""
 
     id: UUID = Field(default_factory=new_uuid, primary_key=True)  # type: ignore[assignment]  # instead of the number
 
 
 @event.listens_for(Entity, "instrument_class", propagate=True)
 def complete_mapped_table(mapper: Mapper[Any], entity: type[Entity]) -> None:
-    """Add column types, CHECKs and indexes that follow from the fields.
+    """Add the column types, CHECKs and indexes that follow from the fields. Raises a TypeError for a wrong declaration.
 
-    A class that is refused leaves nothing behind: neither in its registry, whose mappers could not be listed, nor in
-    the metadata.
+    The class is then removed from its registry, whose mappers could not be configured, and from the metadata.
     """
     if mapper.inherits is None and isinstance(mapper.local_table, Table):
         try:
@@ -237,13 +236,16 @@ event.listen(Entity, "after_mapper_constructed", leave_children_to_the_database,
 
 
 MAX_UNKNOWN = 10
-"""The largest number of unknown members of a body that a 422 names."""
+"""The maximum number of unknown fields of a body that a 422 names."""
 MAX_LISTED = 1000
-"""The largest number of errors of a body that are listed, which takes several microseconds for each."""
+"""The maximum number of errors of a body that are listed. Each takes several microseconds."""
 
 
 class Body(SQLModel):
-    """A request body. Unknown fields are errors; read-only ones are ignored, so that a client may send a row back."""
+    """Base class of request bodies. Unknown fields are errors.
+
+    Fields in `read_only` are ignored, so that a client may send back a row that it has read.
+    """
 
     model_config = ConfigDict(extra="forbid", defer_build=True)  # type: ignore[assignment]  # as above
     read_only: ClassVar[frozenset[str]] = frozenset({"id", *Stamped.model_fields})
@@ -259,7 +261,7 @@ class Body(SQLModel):
 
     @classmethod
     def _make_optional(cls) -> bool:
-        """Change which fields may be left out. Returns whether a field was changed."""
+        """Make fields optional; here none. Returns whether a field was changed."""
         return False
 
     @model_validator(mode="wrap")
@@ -280,7 +282,7 @@ class Body(SQLModel):
 
 
 def _with_few_unknown(kind: type[Body], body: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the known members and the first `MAX_UNKNOWN` unknown ones, because each error takes time."""
+    """Return a body with the known fields and the first `MAX_UNKNOWN` unknown ones, because each error takes time."""
     known = {*kind.model_fields, *kind.read_only}
     for field in kind.model_fields.values():
         known.update(path[0] for path in _aliases(field.validation_alias or field.alias) if isinstance(path[0], str))
@@ -289,7 +291,7 @@ def _with_few_unknown(kind: type[Body], body: Mapping[str, Any]) -> dict[str, An
 
 
 def _aliases(alias: str | AliasPath | AliasChoices | None) -> list[list[str | int]]:
-    """Return the paths of the alias of a field; none if it has no alias."""
+    """Return the paths of a field's alias; none without an alias."""
     if isinstance(alias, AliasChoices):
         return alias.convert_to_aliases()
     if isinstance(alias, AliasPath):
@@ -298,7 +300,7 @@ def _aliases(alias: str | AliasPath | AliasChoices | None) -> list[list[str | in
 
 
 class Changes(Body):
-    """A body whose fields are all optional. A field that is not nullable stays so: null is still an error."""
+    """Base class of PATCH bodies: all fields are optional. Null is still an error for a field that is not nullable."""
 
     @classmethod
     def _make_optional(cls) -> bool:

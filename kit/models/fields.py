@@ -1,7 +1,7 @@
-"""Strict and bounded fields: replaces the field types of a body or a table, once for each class.
+"""Strict and bounded fields: replaces the field types of a body or table when the class is defined.
 
-A field's type gets the JSON form of its kind (`kit.models.json_forms`), and the bounds without which a column could not
-store all values. All other annotations of the field stay, in their order.
+Each type gets the JSON form of its kind (`kit.models.json_forms`), and the bounds that its column needs
+(`kit.models.bounds`). All other annotations of the field remain, in their order.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,16 +29,16 @@ from kit.models.json_forms import WRITTEN, DecimalForm, JSONForm, ResponseForm
 from kit.models.kinds import Shape, shape_of
 
 RESPONSE_FORMS = frozenset({*WRITTEN, "time"})
-"""The kinds that a response serializes differently from pydantic."""
+"""The kinds of types whose form in responses differs from pydantic's."""
 
 ReplaceInField = Callable[[Any, Sequence[Any], FieldInfo | None], Any]
-"""Returns the replacement of a type, given its annotations and its field; the field is None inside another type."""
+"""A function that returns the replacement of a type, by its annotations and field (None within another type)."""
 _strict_models: set[type[BaseModel]] = set()
 
 
 @dataclass(frozen=True)
 class StrictModel(Movable):
-    """Annotates a model that is not a `Body`, so that its fields are as strict as those of a body."""
+    """The annotation of a model that is not a `Body`, by which its fields are as strict as those of a body."""
 
     model: type[BaseModel]
 
@@ -55,7 +55,7 @@ class StrictModel(Movable):
 
 @cache
 def strict_variant(model: type[BaseModel]) -> type[BaseModel]:
-    """Return a subclass with strict fields. Unknown fields are errors, unless the model's `extra` is set."""
+    """Return a subclass of a model with strict fields. Unknown fields are errors, unless the model sets `extra`."""
     variant = create_model(model.__name__, __base__=model, __module__=model.__module__)
     variant.model_config["extra"] = model.model_config.get("extra") or "forbid"
     build(variant, is_changed=make_strict(variant))
@@ -63,9 +63,10 @@ def strict_variant(model: type[BaseModel]) -> type[BaseModel]:
 
 
 def make_strict(model: type[BaseModel]) -> bool:
-    """Make the fields of a class strict, and add bounds where a column could not store all values.
+    """Make the fields of a class strict, and add the bounds that their columns need.
 
-    Returns whether a field was changed. The class has to be built after it: see `build`.
+    Returns whether a field was changed. `build` has to be called afterwards. Raises a TypeError for an unsuitable bound
+    or default.
     """
     _strict_models.add(model)
     types_changed = replace_types(model, strict_type)
@@ -73,20 +74,20 @@ def make_strict(model: type[BaseModel]) -> bool:
 
 
 def build(model: type[BaseModel], *, is_changed: bool) -> None:
-    """Build the validator and the serializer of a class whose config defers it until its fields are changed.
+    """Build the validator and the serializer of a class with `defer_build`, after its fields were changed.
 
-    An unchanged class may name a class that does not exist yet; pydantic builds it when it is first used.
+    A class without changes (`is_changed`) may refer to a class that is not defined yet. If so, pydantic builds it on
+    first use.
     """
     model.model_config["defer_build"] = False  # otherwise FastAPI's parameters of this class are built by a request
     model.model_rebuild(force=True, raise_errors=is_changed)
 
 
 def validate_defaults(model: type[BaseModel]) -> bool:
-    """Convert the defaults once, as values are converted: 0 of an amount to 0.00. Raise a TypeError for an invalid one.
+    """Validate the defaults of a class, and replace them by the results, such as 0 of an amount by 0.00.
 
-    Returns whether a default was changed.
-
-    A default next to a function of the resource is left alone, because the function may need the other fields.
+    Returns whether a default was changed. Raises a TypeError for an invalid default. A field with a validator of the
+    application is skipped, because the validator may need the other fields.
     """
     is_changed = False
     for name, field in model.model_fields.items():
@@ -105,7 +106,7 @@ def validate_defaults(model: type[BaseModel]) -> bool:
 
 
 def use_response_forms(model: type[BaseModel]) -> bool:
-    """Make the fields of a response serialize values in the form that bodies accept. Returns as `make_strict` does."""
+    """Let the fields of a response model serialize values in the form that bodies accept. Returns as `make_strict`."""
     return replace_types(model, response_type)
 
 
@@ -123,7 +124,7 @@ def replace_types(model: type[BaseModel], replace: ReplaceInField) -> bool:
 
 
 def replace_in(field: FieldInfo, replace: ReplaceInField, plain: Any, metadata: Sequence[Any], is_whole: bool) -> Any:
-    """Replace a type of a field; its options belong to the whole type, not to the types inside it."""
+    """Call `replace` for a type of a field. Within another type it gets no field, whose options are for the whole."""
     return replace(plain, metadata, field if is_whole else None)
 
 
@@ -131,7 +132,7 @@ FORMS = (JSONForm, ResponseForm, StrictModel)
 
 
 def strict_type(plain: Any, metadata: Sequence[Any], field: FieldInfo | None) -> Any:
-    """Return the type with its bounds combined, the missing ones added, and its form."""
+    """Return a type with its combined bounds, the bounds that its column needs, and its JSON form."""
     shape = shape_of(plain, metadata)
     given = next((part for part in metadata if isinstance(part, FORMS)), None)
     if shape.kind is None and given is None:
@@ -146,7 +147,7 @@ def strict_type(plain: Any, metadata: Sequence[Any], field: FieldInfo | None) ->
 
 
 def form_of(shape: Shape, given: Any, patterns: tuple[Any, ...]) -> Any:
-    """Return the form of a type, of which `given` is an earlier one; None if it is strict already."""
+    """Return the JSON form of a type; None for a model that is strict already. `given` is the form that it has."""
     kind, plain = shape.kind, shape.plain
     if kind == "decimal":
         return DecimalForm("decimal", (), *digits_of(shape))

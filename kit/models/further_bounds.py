@@ -1,7 +1,7 @@
-"""Further bounds: the JSON Schema of a type of the kit that a parameter or a plain model bounds further.
+"""Further bounds: completes the JSON Schema of a type of the kit that a parameter or a plain model bounds further.
 
-`Annotated[Slug, Query(min_length=3, max_length=9)]` checks both bounds after the type. Pydantic wraps the type once for
-each, and shows the last one only.
+For `Annotated[Slug, Query(min_length=3, max_length=9)]`, pydantic wraps the schema of the type in one validator for
+each bound, checks all of them, but shows only the outermost in the JSON Schema.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -22,13 +22,13 @@ KEYWORDS = {
     "ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum", "multiple_of": "multipleOf",
     "min_length": "minLength", "max_length": "maxLength",
 }  # fmt: skip
-"""The keywords of JSON Schema for the bounds of pydantic, which itself leaves its own names in wrappers."""
+"""The keywords of JSON Schema for pydantic's names of bounds, which its JSON Schema of a wrapper contains."""
 NARROWER: dict[str, Callable[..., Any]] = {
     "minimum": max, "exclusiveMinimum": max, "maximum": min, "exclusiveMaximum": min, "minLength": max,
     "maxLength": min, "minItems": max, "maxItems": min, "multipleOf": lambda *numbers: common_multiple(numbers),
 }  # fmt: skip
 FAR = {"future": date(2126, 1, 31), "past": date(2001, 1, 31)}
-"""Examples for types such as `FutureDate`, which say nothing about it in their JSON Schema."""
+"""Example dates for types such as `FutureDate`, by pydantic's `now_op`. Their JSON Schema does not express it."""
 
 
 def bounds_in(schema: Mapping[str, Any]) -> JsonSchema:
@@ -43,7 +43,7 @@ def bounds_in(schema: Mapping[str, Any]) -> JsonSchema:
 
 
 def own_bounds(inner: Mapping[str, Any]) -> JsonSchema:
-    """Return the bounds in the core schema of a number or a text, which the outermost wrapper may hide."""
+    """Return the bounds in the core schema of a number or text, as keywords; none for other types."""
     return bounds_in(inner) if inner["type"] in ("int", "float", "str", "bytes", "url") else {}
 
 
@@ -52,7 +52,7 @@ def unbounded(schema: Mapping[str, Any]) -> JsonSchema:
 
 
 def narrowed(schema: Mapping[str, Any], *others: Mapping[str, Any]) -> JsonSchema:
-    """Return a JSON Schema with the narrowest of its bounds and those of the others."""
+    """Return a JSON Schema with the narrowest of its own bounds and those in the other schemas."""
     bounds: JsonSchema = {}
     for part in (schema, *others):
         for key, bound in bounds_in(part).items():
@@ -61,7 +61,7 @@ def narrowed(schema: Mapping[str, Any], *others: Mapping[str, Any]) -> JsonSchem
 
 
 def wrappers(schema: Any, inner: Any, handler: GetJsonSchemaHandler) -> Iterator[JsonSchema]:
-    """Yield the JSON Schema of each wrapper around a type except the outermost, which the handler applies by itself."""
+    """Yield the JSON Schema of each wrapper around a type, except the outermost, which `handler` applies itself."""
     is_outermost = True
     while STEP not in schema.get("metadata", ()):
         if "schema" in schema:

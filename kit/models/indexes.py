@@ -1,15 +1,15 @@
-"""Indexes: completes the indexes of a table for pages in a total order, and refuses entries that are too long."""
+"""Indexes: adds the id to the indexes of a table, and refuses indexes on texts that are too long for PostgreSQL."""
 
 from typing import Any
 
 from sqlalchemy import Index, String, Table, UniqueConstraint
 
 LONGEST_ENTRY = 650
-"""Maximum length of an indexed text; each character may have four bytes."""
+"""The maximum length of a text with an index, in characters of up to four bytes."""
 
 
 def refuse_long_entries(entity: Any, table: Table) -> None:
-    """Raise a TypeError if PostgreSQL could reject an index entry as too long."""
+    """Raise a TypeError for an index or UNIQUE on a text column of more than `LONGEST_ENTRY` characters."""
     uniques = [part for part in table.constraints if isinstance(part, UniqueConstraint)]
     parts: list[Index | UniqueConstraint] = [*table.indexes, *uniques]
     for stored in (column for part in parts for column in part.columns):
@@ -22,7 +22,7 @@ def refuse_long_entries(entity: Any, table: Table) -> None:
 
 
 def widen_indexes(table: Table) -> None:
-    """Add the id as second column to indexes of one column, to make the order of pages total."""
+    """Add the id as second column to the indexes on one column, so that they suit the total order of pages."""
     for index in list(table.indexes):
         columns = list(index.columns)
         if len(columns) != 1 or index.unique or not columns[0].index:

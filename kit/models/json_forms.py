@@ -1,8 +1,8 @@
-"""JSON forms: how the values of a type are written in JSON. Any other form is an error and is never converted.
+"""JSON forms: annotations by which a field accepts the JSON type of its values only, and converts no other input.
 
-Pydantic converts more than JSON Schema allows: `"28"` to 28, `true` to 1, 172800 to a date. A form is the annotation of
-a type that accepts its JSON form and instances of the type, and passes them to the type with its bounds. Forms are
-validated in pydantic-core, without calls of Python, wherever possible.
+Pydantic alone converts more than JSON Schema allows: `"28"` to 28, `true` to 1, 172800 to a date. With a form, a field
+accepts values of the form and instances of its type, and passes them to the type with its bounds. Forms are validated
+in pydantic-core, without calls of Python code, wherever possible.
 """
 
 import sys
@@ -20,9 +20,9 @@ from kit.models.further_bounds import STEP, example_of_moment, narrowed, own_bou
 from kit.models.json_values import BASE64, CLOCK, DURATION, as_base64, as_decimal, as_duration, limit_text
 
 UNBOUNDED_DIGITS = 30
-"""The maximum number of digits before and after the point, of a decimal field without such bounds."""
+"""The maximum number of digits before the point, and after it, of a decimal field without such bounds."""
 WRITTEN: dict[str, Callable[[Any], str]] = {"decimal": as_decimal, "duration": as_duration, "bytes": as_base64}
-"""Serializers to JSON, where pydantic's differ."""
+"""By form, the functions that serialize values to JSON differently from pydantic."""
 DESCRIBED: dict[str, dict[str, Any]] = {
     "text": {"pattern": r"^[^\u0000]*$"},
     "name": {"pattern": r"^[^\u0000]*[^\u0000\s][^\u0000]*$"},
@@ -30,17 +30,17 @@ DESCRIBED: dict[str, dict[str, Any]] = {
     "duration": {"pattern": f"^{DURATION}$"},
     "bytes": {"pattern": f"^{BASE64}$", "contentEncoding": "base64"},
 }
-"""Additions to pydantic's JSON Schema. The formats `time` and `duration` of JSON Schema are defined differently."""
+"""Additions to pydantic's JSON Schema by form. JSON Schema's own formats `time` and `duration` do not match."""
 
 
 FORMATS = {
     "ge": "formatMinimum", "gt": "formatExclusiveMinimum", "le": "formatMaximum", "lt": "formatExclusiveMaximum",
 }  # fmt: skip
-"""Keywords for the bounds of dates and times, as ajv-formats knows them: JSON Schema itself has none."""
+"""The keywords of ajv-formats for the bounds of dates and times. JSON Schema itself has none."""
 
 
 def described(name: str, schema: dict[str, Any], patterns: Iterable[Any] = ()) -> dict[str, Any]:
-    """Return pydantic's JSON Schema of a type with what its form and its other patterns demand."""
+    """Return `schema`, pydantic's JSON Schema of a type, with the additions of a form and with further patterns."""
     schema = dict(schema)
     if name in ("time", "duration", "bytes"):
         schema.pop("format", None)
@@ -55,26 +55,26 @@ def described(name: str, schema: dict[str, Any], patterns: Iterable[Any] = ()) -
 
 
 def limits(inner: Any) -> dict[str, str]:
-    """Return the bounds of a date or time as keywords of JSON Schema."""
+    """Return the bounds in the core schema of a date, time or duration, by the keywords in `FORMATS`."""
     if inner["type"] not in ("date", "datetime", "time", "timedelta"):
         return {}
     return {keyword: limit_text(inner[name]) for name, keyword in FORMATS.items() if inner.get(name) is not None}
 
 
 def chain(steps: list[CoreSchema], of_type: int, serialization: Any) -> CoreSchema:
-    """Return a chain schema; `of_type` is the index of the step that validates the type itself."""
+    """Return a chain schema. `of_type` is the index of the step that validates the type itself, for `type_in`."""
     return core_schema.chain_schema(steps, serialization=serialization, metadata={STEP: of_type})
 
 
 def type_in(schema: Any) -> Any:
-    """Return the type's step in a chain, as a chain: the JSON Schema handler needs the type without its metadata."""
+    """Return a chain schema of only the step that validates the type, for the JSON Schema handler."""
     while STEP not in schema.get("metadata", ()):  # wrapped in a validator of the resource, or followed by a pattern
         schema = schema["schema"] if "schema" in schema else schema["steps"][0]
     return core_schema.chain_schema([schema["steps"][schema["metadata"][STEP]]])
 
 
 def bounded(schema: CoreSchema, handler: GetJsonSchemaHandler) -> tuple[dict[str, Any], list[str]]:
-    """Return the JSON Schema of the type in a chain with the narrowest bounds, and the patterns of further bounds."""
+    """Return the JSON Schema of the type in a chain, with the narrowest bounds, and the further patterns around it."""
     inner = type_in(schema)
     shown, others = handler(inner), list(wrappers(schema, inner, handler))
     patterns = [part["pattern"] for part in others if part.get("pattern", shown.get("pattern")) != shown.get("pattern")]
@@ -88,11 +88,11 @@ def serialization_of(name: str) -> Any:
 
 @dataclass(frozen=True)
 class JSONForm:
-    """Annotates a type with its JSON form: that of its kind, or "name" for text that is not blank."""
+    """The annotation of a type with a form: the name of its kind, or `name` for text that is not blank."""
 
     name: str
     patterns: tuple[Any, ...] = ()
-    """Patterns that a text has to match beside the first one, which the type itself checks."""
+    """The patterns that a text has to match in addition to the first one, which pydantic's type checks."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         inner = handler(source)
@@ -119,7 +119,7 @@ class JSONForm:
 
 @dataclass(frozen=True)
 class DecimalForm(JSONForm):
-    """The form of decimals with a maximum number of digits before and after the decimal point."""
+    """The form of decimals with at most `whole` digits before the decimal point, and `places` after it."""
 
     whole: int = UNBOUNDED_DIGITS
     places: int = UNBOUNDED_DIGITS
@@ -152,7 +152,7 @@ class DecimalForm(JSONForm):
 
 @dataclass(frozen=True)
 class ResponseForm:
-    """Annotates a type in a response: it is serialized in this form, and validated as without it."""
+    """The annotation of a type in a response: values are serialized in the form `name`, and validated as usual."""
 
     name: str
 

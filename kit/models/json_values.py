@@ -1,4 +1,4 @@
-"""JSON values: patterns of their texts, and functions that parse, format and check single values."""
+"""JSON values: regular expressions of their text forms, and functions that parse, format and check single values."""
 
 import math
 import re
@@ -23,12 +23,12 @@ UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 UNSTORABLE_TEXT: LiteralString = "Text may not contain NUL or a lone surrogate"
 MIN_INTEGER, MAX_INTEGER = -(2**63), 2**63 - 1
 MAX_DEPTH = 64
-"""Maximum nesting of a JSON value, below the limits of the serializers and databases."""
+"""The maximum nesting depth of a JSON value, below the limits of the serializers and databases."""
 LONGEST_DURATION = timedelta(microseconds=2**63 - 1)
 
 
 def in_utc(moment: datetime) -> datetime:
-    """Convert to UTC. Years 1 and 9999 are errors, because some offsets lead out of Python's range."""
+    """Return a time in UTC. The years 1 and 9999 are errors, as the conversion may leave Python's range."""
     if not 1 < moment.year < 9999:
         raise PydanticCustomError("datetime_range", "The year should be between 2 and 9998")
     return moment if moment.tzinfo is UTC else moment.astimezone(UTC)
@@ -41,7 +41,7 @@ def storable_duration(duration: timedelta) -> timedelta:
 
 
 def decoded(value: object) -> object:
-    """Decode text in base64 (RFC 4648, section 4)."""
+    """Return the bytes of text in base64 (RFC 4648, section 4), and other values unchanged. Raises pydantic's error."""
     if not isinstance(value, str):
         return value
     try:
@@ -54,7 +54,7 @@ def decoded(value: object) -> object:
 
 
 def as_duration(duration: timedelta) -> str:
-    """Format as ISO 8601, without years and months, whose lengths vary."""
+    """Return a duration in ISO 8601, such as `P1DT2H`, without years and months, whose lengths vary."""
     micros = duration // timedelta(microseconds=1)
     sign, micros = ("-" if micros < 0 else ""), abs(micros)
     seconds, fraction = divmod(micros, 1_000_000)
@@ -71,14 +71,14 @@ def as_base64(data: bytes) -> str:
 
 
 def storable(text: str) -> str:
-    """Raise an error for text that PostgreSQL cannot store: NUL or a lone surrogate."""
+    """Return the text. Raises pydantic's error for text that PostgreSQL cannot store: NUL or a lone surrogate."""
     if UNSTORABLE.search(text):
         raise PydanticCustomError("string_unstorable", UNSTORABLE_TEXT)
     return text
 
 
 def storable_json(value: Any, depth: int = 0) -> Any:
-    """Raise an error for values that JSON cannot represent or a database cannot store as JSON."""
+    """Return a JSON value. Raises pydantic's error if JSON cannot represent it, or a database cannot store it."""
     if depth > MAX_DEPTH:
         raise PydanticCustomError("json_depth", "Input should be nested at most {depth} deep", {"depth": MAX_DEPTH})
     for part in parts_of(value):
@@ -100,17 +100,17 @@ def parts_of(value: Any) -> Iterable[Any]:
 
 
 def as_decimal(number: Decimal) -> str:
-    """Format without an exponent."""
+    """Return a decimal as text without an exponent."""
     return format(number, "f")
 
 
 def plain_zero(number: float) -> float:
-    """Convert -0.0 to 0.0, because SQLite would not store the sign."""
+    """Return 0.0 for -0.0, whose sign SQLite does not store, and other numbers unchanged."""
     return number + 0.0
 
 
 def limit_text(limit: Any) -> str:
-    """Return a date, a time or a duration as it is written in JSON."""
+    """Return the JSON form of a date, time or duration, for a bound in a JSON Schema."""
     if isinstance(limit, timedelta):
         return as_duration(limit)
     if isinstance(limit, datetime):

@@ -1,4 +1,4 @@
-"""Kinds of field types, which decide how values are serialized, bounded, stored, filtered and sorted.
+"""Kinds of field types: a classification that decides how values are serialized, bounded, stored, filtered and sorted.
 
 | kind | types |
 |---|---|
@@ -38,7 +38,7 @@ KINDS: dict[Any, str] = {
 
 
 def common_multiple(numbers: Sequence[Any]) -> Any:
-    """Return the smallest number that is a multiple of all of these, which may be fractions."""
+    """Return the least common multiple of numbers, which may be fractions, in the type of the first."""
     parts = [Fraction(str(number)) for number in numbers]
     whole = Fraction(lcm(*(part.numerator for part in parts)), gcd(*(part.denominator for part in parts)))
     multiple = type(numbers[0])(whole.numerator)
@@ -50,19 +50,19 @@ BOUNDS: dict[str, Callable[[Sequence[Any]], Any]] = {
     "gt": max, "ge": max, "lt": min, "le": min, "min_length": max, "max_length": min,
     "max_digits": min, "decimal_places": min, "multiple_of": common_multiple,
 }  # fmt: skip
-"""The names of bounds; the function returns the narrowest of several values."""
+"""By the name of a bound, the function that returns the narrowest of several values."""
 SORTED = frozenset({
     "boolean", "integer", "number", "decimal", "text", "date", "datetime", "time", "duration", "uuid", "email", "url",
     "address", "member", "integer member",
 })  # fmt: skip
-"""The kinds whose values have an order."""
+"""The kinds whose values have an order, so that lists can be sorted by them."""
 SEARCHED = frozenset({"text", "email", "url", "member"})
-"""The kinds that are stored as the text that a client sends."""
+"""The kinds whose values are stored as the text that a client sends, so that `q` can search it."""
 
 
 @dataclass(frozen=True)
 class Shape:
-    """A type without `None` and `Annotated`, whether it is nullable, and its annotations."""
+    """An annotation in parts: the type `plain` without `None` and `Annotated`, `is_nullable`, and its metadata."""
 
     plain: Any
     is_nullable: bool
@@ -84,14 +84,14 @@ class Shape:
 
     @cached_property
     def members(self) -> list[Any]:
-        """The values of an enum or a Literal."""
+        """The values of an enum or a Literal. Only for the kinds `member` and `integer member`."""
         if get_origin(self.plain) is Literal:
             return list(get_args(self.plain))
         return [member.value for member in self.plain]
 
 
 def shape_of(annotation: Any, metadata: Iterable[Any] = ()) -> Shape:
-    """Return the shape of an annotation; `metadata` are the annotations of its field."""
+    """Return the shape of an annotation. `metadata` are further annotations, those of its field."""
     outer, origin = tuple(metadata), get_origin(annotation)
     if origin is Annotated:
         inner, *own = get_args(annotation)
@@ -110,7 +110,10 @@ def shape_of_field(field: FieldInfo) -> Shape:
 
 
 def option(field: FieldInfo, name: str) -> Any:
-    """Return an option of SQLModel's `Field`, None if not set. With an `Annotated` type it is in the metadata."""
+    """Return an option of SQLModel's `Field`, such as `index`; None if it is not set.
+
+    With an `Annotated` type, options are in the metadata of the field.
+    """
     values = (getattr(part, name, PydanticUndefined) for part in (field, *field.metadata))
     return next((value for value in values if value is not PydanticUndefined), None)
 
@@ -125,7 +128,7 @@ def expanded(metadata: Iterable[Any]) -> Iterator[Any]:
 
 
 def kind_of(plain: Any) -> str | None:
-    """Return the kind of a type; None if the kit does not know the type."""
+    """Return the kind of a type; None for a type that the kit does not support."""
     if plain in KINDS:
         return KINDS[plain]
     origin = get_origin(plain)

@@ -1,4 +1,4 @@
-"""Naming convention: unique names for constraints and indexes that are declared without one."""
+"""Naming convention: unique names for the constraints and indexes that are declared without a name."""
 
 from typing import Any
 
@@ -7,9 +7,10 @@ from sqlalchemy.schema import ColumnCollectionConstraint
 
 
 def free_name(thing: ColumnCollectionConstraint | Index, table: Table) -> str:
-    """Return the first field, as in `uq_invoice_number`; all fields if that is taken, and with a number if that is too.
+    """Return the last part of a constraint's name: the first field, as in `uq_invoice_number`.
 
-    Names are assigned in the order of declaration: `index` and `unique` of a field before `__table_args__`.
+    If that name is taken, it is all fields, and if that is taken too, all fields with a number. Names are assigned in
+    the order of declaration: `index` and `unique` of a field before `__table_args__`.
     """
     kind = "ix" if isinstance(thing, Index) else KINDS[thing.__visit_name__]
     fields = [column.name for column in thing.columns]
@@ -29,4 +30,4 @@ NAMES: dict[str, Any] = {
     "ck": "ck_%(table_name)s_%(constraint_name)s",
     "ix": "ix_%(table_name)s_%(free_name)s",
 }
-"""`naming_convention` of `MetaData`. The kind and the table come first; error messages use the rest."""
+"""The `naming_convention` of `MetaData`: kind, table and fields. Error messages name the fields."""

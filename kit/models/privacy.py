@@ -1,4 +1,4 @@
-"""Private fields, which only superusers and the owner of a row may see."""
+"""Private fields of models: responses omit them, except for superusers and the owner of a row."""
 
 from collections.abc import Collection, Iterator, Mapping
 from functools import cache
@@ -10,11 +10,11 @@ from kit.http.principals import CURRENT_PRINCIPAL
 from kit.models.kinds import option
 
 PRIVATE: dict[str, Any] = {"info": {"private": True}}
-"""`sa_column_kwargs` of a field that only superusers and the owner of the row may see."""
+"""The `sa_column_kwargs` of a private field: `Field(sa_column_kwargs=PRIVATE)`."""
 
 
 def hidden_fields(shown: SQLModel) -> Collection[str]:
-    """Return the fields of a row, or read variant, that the current principal may not see, as names and aliases."""
+    """Return the fields of a row or read variant that the principal may not see, by their names and aliases."""
     kind, principal = type(shown), CURRENT_PRINCIPAL.get()
     fields = private_fields(kind)
     if not fields or principal.is_superuser:
@@ -26,7 +26,7 @@ def hidden_fields(shown: SQLModel) -> Collection[str]:
 
 @cache
 def private_fields(model: type[SQLModel]) -> frozenset[str]:
-    """Return the private fields of a model, also those of its base classes, as names and aliases."""
+    """Return the private fields of a model and of its base classes, by their names and aliases."""
     bases = [base for base in model.__mro__ if issubclass(base, SQLModel)]
     private = {name for base in bases for name, field in base.model_fields.items() if _is_private_field(field)}
     aliases = {model.model_fields[name].serialization_alias or name for name in private if name in model.model_fields}

@@ -1,4 +1,4 @@
-"""State of pydantic in each row: private attributes, and the dictionary of values under `validate_assignment`."""
+"""Pydantic's state of a row: keeps private attributes, and `validate_assignment`, compatible with SQLAlchemy."""
 
 from typing import Any
 
@@ -7,7 +7,10 @@ from pydantic_core import PydanticUndefined
 
 
 def keep_pydantic_state(entity: type[BaseModel]) -> None:
-    """Give the rows of an entity what pydantic's `__init__` and assignments do not: SQLAlchemy calls neither."""
+    """Change an entity so that private attributes and `validate_assignment` work for rows that SQLAlchemy loads.
+
+    SQLAlchemy does not call `__init__` for them. Raises a TypeError for a default that cannot be set.
+    """
     if entity.__private_attributes__:
         set_private_attributes(entity)
     if entity.model_config.get("validate_assignment"):
@@ -15,7 +18,7 @@ def keep_pydantic_state(entity: type[BaseModel]) -> None:
 
 
 def set_private_attributes(entity: Any) -> None:
-    """Set the defaults of private attributes in `__new__`, which is all that SQLAlchemy calls for a loaded row."""
+    """Set the defaults of private attributes in `__new__`, the only method that SQLAlchemy calls for a loaded row."""
     make, attributes = entity.__new__, entity.__private_attributes__
     for name, attribute in attributes.items():
         if attribute.default_factory_takes_validated_data:
@@ -35,9 +38,9 @@ def set_private_attributes(entity: Any) -> None:
 
 
 def keep_dictionary(entity: Any) -> None:
-    """Keep the `__dict__` of a row when a value is set, which SQLAlchemy holds during a flush.
+    """Let assignments change the `__dict__` of a row in place. With `validate_assignment`, pydantic replaces it.
 
-    Pydantic replaces it. The next version, which SQLAlchemy sets in the old one, would be lost.
+    SQLAlchemy keeps a reference to it during a flush. It would set the next version in the old dictionary.
     """
     set_value = entity.__setattr__
 

@@ -1,4 +1,4 @@
-"""Read variants: the response models of rows, with selected fields, embedded rows and private fields."""
+"""Read variants: the response models of rows, which omit private fields, and serialize selected and embedded ones."""
 
 import logging
 from collections.abc import Collection, Mapping
@@ -27,14 +27,14 @@ from kit.models.reserved import refuse_reserved
 
 log = logging.getLogger("kit")
 MAX_SELECTIONS = 500
-"""The size of the cache of selected fields (LRU)."""
+"""The maximum size of the LRU cache of selected fields."""
 
 
 class Read(SQLModel):
     """Base class of response models of rows. A response has the fields in the order of their declaration.
 
-    A private field (`sa_column_kwargs=PRIVATE`) is omitted, unless the principal is a superuser or the owner of the
-    row. `belongs_to` of the variant, or of the base that it shares with the table, is the field with the owner's id.
+    A private field (`sa_column_kwargs=PRIVATE`) is omitted unless the principal is a superuser or the owner of the row,
+    whose id is in the field that `belongs_to` names.
     """
 
     model_config = ConfigDict(  # type: ignore[assignment]  # SQLModel's type of it is not public
@@ -46,14 +46,14 @@ class Read(SQLModel):
 
     id: int = Field(description="Given by the service.", schema_extra={"examples": [1]})
     _selected: ClassVar[Collection[str] | None] = None
-    """The fields to serialize; None for all. An instance has its own value if the request selects fields."""
+    """The fields to serialize; None for all. `select` sets it for an instance."""
     _embedded: ClassVar[Mapping[str, Any]] = MappingProxyType({})
-    """The related rows to serialize, by the names of their relationships."""
+    """The related rows to serialize, by relationship. `select` sets it for an instance."""
     __init__ = BaseModel.__init__  # SQLModel's is for tables, and takes most of the time of each row
 
     @classmethod
     def model_validate(cls, obj: Any, **options: Any) -> Self:
-        """Validate by pydantic's method, in a third of the time; by SQLModel's only with its option `update`."""
+        """Call pydantic's method, which takes a third of the time of SQLModel's. With `update`, call SQLModel's."""
         if "update" in options:
             return super().model_validate(obj, **options)
         return super(SQLModel, cls).model_validate(obj, **options)
@@ -66,7 +66,7 @@ class Read(SQLModel):
 
     @classmethod
     def of(cls, row: object) -> Self:
-        """Return the read variant of a row. A stored value that breaks a newer rule of the fields is not changed."""
+        """Return the read variant of a row. If a stored value breaks a rule of the fields, no field is validated."""
         try:
             return cls.model_validate(row, from_attributes=True)
         except ValidationError as failure:
@@ -74,9 +74,9 @@ class Read(SQLModel):
             return cls.model_construct(**{name: getattr(row, name) for name in cls.model_fields})
 
     def select(self, fields: Collection[str] | None, embedded: Mapping[str, Any]) -> Self:
-        """Serialize only these fields (None for all), and these related rows under the names of their relationships."""
+        """Set the fields to serialize (None for all), and the related rows by relationship. Returns the instance."""
         for name, value in (("_selected", fields), ("_embedded", embedded)):
-            object.__setattr__(self, name, value)  # private attributes of pydantic would be made for every row
+            object.__setattr__(self, name, value)  # pydantic's private attributes would take time for every row
         return self
 
     @model_serializer(mode="wrap")
@@ -91,7 +91,7 @@ class Read(SQLModel):
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        """Return the schema of the fields, which pydantic omits for a model with its own serializer."""
+        """Return the JSON Schema of the fields, which pydantic would omit because of the model's serializer."""
         shown = handler(_without_serializer(core))
         schema = handler.resolve_ref_schema(shown)
         if handler.mode == "serialization" and "properties" in schema:
@@ -114,11 +114,11 @@ RULES = frozenset({
     "pattern", "minLength", "maxLength", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf",
     *FORMATS.values(),
 })  # fmt: skip
-"""Keywords of JSON Schema that restrict the values of a body."""
+"""The keywords of JSON Schema that restrict the values in bodies, and are omitted for responses."""
 
 
 def _without_rules(schema: Any) -> Any:
-    """Return the schema without the rules for input and without defaults: a stored value may break a newer rule.
+    """Return a JSON Schema without `RULES`, which stored values may break, and without defaults.
 
     A text with a format keeps its pattern.
     """
@@ -131,7 +131,7 @@ def _without_rules(schema: Any) -> Any:
 
 @lru_cache(MAX_SELECTIONS)
 def _with_aliases(model: type[Read], names: frozenset[str]) -> frozenset[str]:
-    """Return these fields as names and as aliases: JSON has either, as `response_model_by_alias` says."""
+    """Return the names of fields and their aliases. `response_model_by_alias` decides which are in the JSON."""
     return names.union(model.model_fields[name].serialization_alias or name for name in names)
 
 
@@ -146,7 +146,7 @@ def _dumped(value: Any, info: SerializationInfo) -> Any:
 
 
 def dump_options(info: SerializationInfo) -> dict[str, Any]:
-    """Return the options of `model_dump` for a nested model, without `include` and `exclude` of the outer one."""
+    """Return the options of `model_dump` for a nested model: those of the outer one without `include` and `exclude`."""
     names = ("mode", "by_alias", "exclude_none", "exclude_unset", "exclude_defaults", "context")
     return {name: getattr(info, name) for name in names}
 

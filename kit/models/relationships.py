@@ -1,8 +1,8 @@
 """Default options of the `Relationship`s of entities.
 
-- `lazy="raise"`: related rows are loaded only where a query asks for them, never implicitly.
-- `passive_deletes`: the foreign key's `ondelete` decides about the children of a deleted row, so that a hundred
-  thousand children are not loaded to delete their parent. A `cascade` of the relationship is kept.
+- `lazy="raise"`: related rows are only loaded by the options of a statement, never implicitly.
+- `passive_deletes=True`: the database changes or deletes the children of a deleted row, by the `ondelete` of the
+  foreign key. Otherwise SQLAlchemy would load all of them. It is not set if the relationship has a `cascade`.
 """
 
 from collections.abc import Mapping
@@ -12,11 +12,11 @@ from sqlalchemy import inspect
 from sqlalchemy.orm import Mapper, RelationshipProperty
 
 DEFAULT_PASSIVE_DELETES = "kit.default_passive_deletes"
-"""Marks, in `info`, a relationship without `passive_deletes`, which becomes true if there are many rows."""
+"""The key in `info` of a relationship whose `passive_deletes` is to be set if it is a collection."""
 
 
 def complete(relationships: Mapping[str, Any]) -> None:
-    """Add the defaults to the options of SQLModel's relationships, before it creates those of SQLAlchemy."""
+    """Add the defaults to SQLModel's relationships by name, before it creates SQLAlchemy's."""
     for info in relationships.values():
         if info.sa_relationship is None:
             given = dict(info.sa_relationship_kwargs or {})
@@ -24,7 +24,7 @@ def complete(relationships: Mapping[str, Any]) -> None:
 
 
 def _deletes(info: Any, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the default of `passive_deletes`; nothing if the relationship or its options set it."""
+    """Return the options for `passive_deletes`; none if the relationship sets it, or an option that excludes it."""
     said = ("passive_deletes", "cascade", "viewonly", "secondary")
     if info.passive_deletes or info.cascade_delete or not given.keys().isdisjoint(said):
         return {}
@@ -35,7 +35,10 @@ def _deletes(info: Any, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def leave_children_to_the_database(mapper: Mapper[Any], _: type) -> None:
-    """Listen to `after_mapper_constructed`: relationships to many are known by then, and may still be changed."""
+    """Set `passive_deletes` of the marked relationships that are collections. Listens to `after_mapper_constructed`.
+
+    Only then it is known which relationships are collections, and they can still be changed.
+    """
     for each in mapper.iterate_properties:
         if isinstance(each, RelationshipProperty) and each.info.get(DEFAULT_PASSIVE_DELETES) and each.collection_class:
             each.passive_deletes = True

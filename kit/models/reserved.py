@@ -1,4 +1,4 @@
-"""Reserved names: fields and relationships that would hide an attribute of their class are refused."""
+"""Checks of names and annotations when a class is defined: declarations that cannot work raise a TypeError."""
 
 from collections.abc import Iterable
 from typing import Any, get_origin
@@ -12,7 +12,7 @@ METHODS_OF_DICTIONARIES = frozenset(dir(dict))
 def refuse_reserved(model: type[BaseModel], base: type[BaseModel], relationships: Iterable[str] = ()) -> None:
     """Raise a TypeError for a field or relationship with the name of an attribute of the base class."""
     for name in (*model.model_fields, *relationships):
-        if name not in base.model_fields and (hasattr(base, name) or name == "cls"):  # `cls` is that of `__new__`
+        if name not in base.model_fields and (hasattr(base, name) or name == "cls"):  # `cls`: parameter of `__new__`
             raise TypeError(
                 f"{model.__name__}.{name} would hide `{base.__name__}.{name}`, which the service needs: "
                 f"give it another name, such as `{name}_value`."
@@ -30,7 +30,7 @@ def refuse_parent_table(entity: type[BaseModel]) -> None:
 
 
 def refuse_mapped(entity: type[BaseModel]) -> None:
-    """Raise a TypeError for a column with SQLAlchemy's annotation, of which pydantic and the API would know nothing."""
+    """Raise a TypeError for a column annotated with SQLAlchemy's `Mapped`: it would not be a field of the model."""
     for name, annotation in vars(entity).get("__annotations__", {}).items():
         if get_origin(annotation) is Mapped or str(annotation).startswith("Mapped["):
             raise TypeError(
@@ -40,7 +40,7 @@ def refuse_mapped(entity: type[BaseModel]) -> None:
 
 
 def refuse_read_only(body: type[BaseModel], read_only: Iterable[str]) -> None:
-    """Raise a TypeError for a field that a body ignores."""
+    """Raise a TypeError for a field of a body that is among its `read_only` names, which are ignored."""
     for name in read_only:
         if name in body.model_fields:
             raise TypeError(
@@ -50,7 +50,7 @@ def refuse_read_only(body: type[BaseModel], read_only: Iterable[str]) -> None:
 
 
 def refuse_redefined(entity: type[BaseModel], base: type[BaseModel]) -> None:
-    """Raise a TypeError for a column that the service maintains and the entity declares with another type."""
+    """Raise a TypeError if an entity declares a field of `base`, which the service sets, with another type."""
     for name, field in base.model_fields.items():
         if entity.model_fields[name].annotation != field.annotation:
             raise TypeError(
@@ -71,7 +71,8 @@ def refuse_required_id(entity: type[BaseModel]) -> None:
 class Values(dict[str, Any]):
     """A dictionary without the methods that have the name of a relationship.
 
-    SQLModel looks for related rows among the attributes of what it validates: it would take `dict.items` for them.
+    SQLModel takes related rows from the attributes of the object that it validates. For a relationship `items`, it
+    would get the method `dict.items`.
     """
 
     def __init__(self, values: Any, relationships: Iterable[str]) -> None:

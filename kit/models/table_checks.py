@@ -1,4 +1,4 @@
-"""CHECK constraints: derived from the bounds of a field and the values of an enum, the same on both databases."""
+"""CHECK constraints: derived from the bounds of fields and the values of enums, the same on both databases."""
 
 import operator
 from collections.abc import Iterator, Mapping
@@ -17,7 +17,7 @@ from kit.models.kinds import Shape, shape_of_field
 
 
 def add_check(table: Table, column: Column[Any], field: FieldInfo) -> None:
-    """Add a CHECK for the bounds of a field or the values of its enum, with the name of the field."""
+    """Add a CHECK for the bounds of a field or the values of its enum, unless there is one with its name."""
     known = {str(part.name) for part in table.constraints if isinstance(part, CheckConstraint)}
     conditions = [] if has_explicit_type(field) else list(conditions_of(shape_of_field(field), column))
     if conditions and known.isdisjoint({column.name, f"ck_{table.name}_{column.name}"}):
@@ -25,7 +25,7 @@ def add_check(table: Table, column: Column[Any], field: FieldInfo) -> None:
 
 
 def conditions_of(shape: Shape, column: Column[Any]) -> Iterator[ColumnElement[bool]]:
-    """Yield the conditions that both databases can check."""
+    """Yield the SQL conditions for the bounds or members of a type, as far as both databases can check them."""
     kind, bounds = shape.kind, shape.bounds
     if kind in ("member", "integer member"):
         yield column.in_([literal_column(quoted(value)) for value in shape.members])
@@ -40,7 +40,7 @@ def conditions_of(shape: Shape, column: Column[Any]) -> Iterator[ColumnElement[b
 
 
 def between(value: Any, bounds: Mapping[str, Any]) -> Iterator[ColumnElement[bool]]:
-    """Yield conditions for the bounds of a value, except those that its column type implies."""
+    """Yield the SQL conditions for the bounds of a value, except those that its column type implies."""
     limits = {name: bounds.get(name) for name in ("ge", "gt", "le", "lt")}
     low, above, high, below = (None if bound in (MIN_INTEGER, MAX_INTEGER) else bound for bound in limits.values())
     low = None if low == 0 and isinstance(value, Function) else low

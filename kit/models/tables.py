@@ -1,7 +1,7 @@
 """Tables: derives the column types, CHECKs and indexes from the fields of an entity.
 
-Explicit declarations take precedence: a type with `sa_type`, a CHECK with the name of the field, an index that begins
-with the field.
+Explicit declarations take precedence: a column type in `sa_type`, a CHECK with the name of the field, or an index that
+begins with the field.
 """
 
 from copy import copy
@@ -34,13 +34,13 @@ from kit.models.table_checks import add_check
 from kit.models.texts import ADDRESS_LENGTHS
 
 SMALL = range(-(2**31), 2**31)
-"""The range of a column of 32 bits."""
+"""The range of a 32-bit INTEGER."""
 SHORTEST_MEMBER = 16
-"""Minimum length of a column for the values of an enum, so that a new value seldom needs a migration."""
+"""The minimum length of a column for the values of an enum. Longer new values seldom need a migration then."""
 
 
 def type_columns(entity: type[SQLModel]) -> None:
-    """Set the column types of the fields of an entity, before its columns are created."""
+    """Set the column types of an entity's fields, before SQLModel creates the columns. Raises a TypeError."""
     for name, field in entity.model_fields.items():
         if has_explicit_type(field):
             continue
@@ -61,7 +61,7 @@ def unknown_type(entity: type[SQLModel], name: str, field: FieldInfo) -> str:
 
 
 def with_type(metadata: list[Any], stored: TypeEngine[Any]) -> list[Any]:
-    """Return the annotations of a field with this column type in its column options."""
+    """Return the annotations of a field, with the column type `stored` in the column options."""
     options = next((part for part in metadata if hasattr(part, "sa_type")), None)
     if options is None:
         return [*metadata, *Field(sa_type=stored).metadata]
@@ -71,7 +71,7 @@ def with_type(metadata: list[Any], stored: TypeEngine[Any]) -> list[Any]:
 
 
 def column_type(field: FieldInfo) -> Any:
-    """Return the column type of a field; None if the type of the field is unknown."""
+    """Return the column type for the type of a field; None if that is not supported."""
     shape = shape_of_field(field)
     kind, bounds = shape.kind, shape.bounds
     if kind in PLAIN:
@@ -102,7 +102,7 @@ PLAIN: dict[str | None, Any] = {
 
 
 def of_members(shape: Shape) -> Any:
-    """Return a text column with room for longer values than the current ones, or an integer column."""
+    """Return the column type of an enum or Literal: integers, or text with room for longer values than now."""
     values, is_enum = shape.members, get_origin(shape.plain) is None
     if shape.kind == "integer member":
         return EnumColumn(shape.plain, None) if is_enum else BIGINT
@@ -117,7 +117,7 @@ def of_json(field: FieldInfo) -> JsonColumn:
 
 
 def complete_table(entity: Any, table: Table) -> None:
-    """Add CHECKs and indexes to a table, and check its key and the lengths of indexed texts."""
+    """Add CHECKs and indexes to a table. Raises a TypeError for a declaration that the kit does not support."""
     refuse_other_names(entity, table)
     refuse_other_keys(entity, table)
     for column in table.columns:
@@ -139,7 +139,7 @@ def column_of(table: Table, name: str, field: FieldInfo) -> Column[Any] | None:
 
 
 def refuse_other_names(entity: Any, table: Table) -> None:
-    """Raise a TypeError if a column that the service maintains cannot be found by the name of its field."""
+    """Raise a TypeError if a column that the service uses does not have the name of its field as key."""
     for name in ("id", "version", "created_at", "updated_at"):
         if name not in table.columns:
             raise TypeError(
@@ -149,7 +149,7 @@ def refuse_other_names(entity: Any, table: Table) -> None:
 
 
 def refuse_other_keys(entity: Any, table: Table) -> None:
-    """Raise a TypeError for columns of the primary key beside the id: requests name a row by its id alone."""
+    """Raise a TypeError for a primary key with more columns than the id, which is all that URLs of rows contain."""
     others = [column.key for column in table.primary_key if column.key != "id"]
     if others:
         raise TypeError(
@@ -160,6 +160,6 @@ def refuse_other_keys(entity: Any, table: Table) -> None:
 
 def use_autoincrement(table: Table) -> None:
     """Set `sqlite_autoincrement`, so that SQLite never reuses an id, unless the table sets it."""
-    is_set = "sqlite_autoincrement" in list(table.dialect_kwargs)  # `in` without `list` finds defaults, too
+    is_set = "sqlite_autoincrement" in list(table.dialect_kwargs)  # without `list`, `in` is true for defaults too
     if table.autoincrement_column is not None and not is_set:
         table.dialect_kwargs["sqlite_autoincrement"] = True

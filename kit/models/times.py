@@ -1,4 +1,4 @@
-"""Times of rows: those of one row never go back, even if the clock does."""
+"""Times of rows: the `updated_at` of a row never decreases, even if the system clock is set back."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -15,7 +15,7 @@ MICROSECOND = timedelta(microseconds=1)
 
 
 class Later(GenericFunction[datetime]):
-    """The later one of two times, in SQL."""
+    """The SQL function that returns the later of two times: GREATEST on PostgreSQL, max on SQLite."""
 
     type = UTCDateTime()
     inherit_cache = True
@@ -33,14 +33,17 @@ def _max(element: Later, compiler: SQLCompiler, **options: Any) -> str:
 
 
 def renew_by_statements(table: Table, now: Callable[[], datetime]) -> None:
-    """Let each UPDATE of the table set `updated_at` to the current time, or leave it if it is later."""
+    """Let each UPDATE statement of the table set `updated_at` to the current time, unless it is later already."""
     column: ColumnElement[datetime] = table.c.updated_at
     current = bindparam(None, callable_=now, type_=UTCDateTime(), unique=True)
     table.c.updated_at.onupdate = ColumnDefault(Later(column, current), for_update=True)
 
 
 def renew(row: Any, moment: datetime) -> None:
-    """Set the time of a changed row before its UPDATE: to this moment, but after the times that it has."""
+    """Set `updated_at` of a changed row before its UPDATE: to `moment`, but at least 1 µs later than before.
+
+    A handler may set it itself. A `deleted_at` that was set earlier than the old `updated_at` is set to the new one.
+    """
     session, state = object_session(row), inspect(row)
     before = row.__dict__.get("updated_at")
     if before is None or session is None or not session.is_modified(row, include_collections=False):

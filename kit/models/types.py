@@ -21,9 +21,9 @@ DIGITS = "^[0-9]+$"
 
 
 class PlainNumber:
-    """Annotation of an id in a path: decimal digits only, from 1 to `MAX_ID`.
+    """The annotation of an integer id in a path: decimal digits, from 1 to `MAX_ID`.
 
-    It is validated in pydantic-core, without a call of Python.
+    It is validated in pydantic-core, without a call of Python code.
     """
 
     @classmethod
@@ -47,7 +47,7 @@ def deliverable(address: str) -> str:
 
 
 def other_than(field: str) -> AfterValidator:
-    """Return a validator that refuses the value of another field, which must be declared before."""
+    """Return a validator that refuses a value equal to that of another field, which must be declared before."""
 
     def differ(value: object, info: ValidationInfo) -> object:
         if value == info.data.get(field):
@@ -62,19 +62,19 @@ def schema(**extra: Any) -> Any:
 
 
 Text = Annotated[str, JSONForm("text")]
-"""Text without NUL and lone surrogates. Set `max_length` in `Field`; without it, it is 10,000 characters."""
+"""Text without NUL and lone surrogates. Without `max_length` in `Field`, it has at most 10,000 characters."""
 Name = Annotated[str, MinLen(1), JSONForm("name")]
 """Text with at least one visible character."""
 Username = Annotated[str, pydantic.Field(pattern=r"^[A-Za-z0-9._-]+$"), JSONForm("text")]
-"""A login name of ASCII letters, digits, `.`, `_` and `-`: both databases fold the case of ASCII alike."""
+"""A login name of ASCII letters, digits, `.`, `_` and `-`, whose case both databases convert in the same way."""
 Slug = Annotated[str, pydantic.Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$"), MinLen(1), JSONForm("text")]
 """Lower-case ASCII words with hyphens between them, for URLs."""
 Sku = Annotated[str, pydantic.Field(pattern=r"^[A-Z0-9]+(-[A-Z0-9]+)*$"), MinLen(1), JSONForm("text")]
 """A stock keeping unit: groups of upper-case ASCII letters and digits, with hyphens between them."""
 Email = Annotated[str, MinLen(3), JSONForm("text"), AfterValidator(deliverable), schema(format="email")]
-"""An ASCII e-mail address of valid syntax (RFC 5321). The domain is not looked up; the case is kept."""
+"""An ASCII e-mail address of valid syntax (RFC 5321), in the case that was sent. The domain is not looked up."""
 JSONInteger = Annotated[int, JSONForm("integer")]
-"""An integer of JSON: 5 and 5.0, but not "5", true or 5.5. In bodies and tables a plain `int` does the same."""
+"""An integer in JSON: 5 and 5.0, but not "5", true or 5.5. In bodies and tables, a plain `int` is the same."""
 Reference = Annotated[int, pydantic.Field(ge=1, le=MAX_ID), JSONForm("integer")]
 """The integer id of another row, in a body: 1 to `MAX_ID`."""
 Id = Annotated[int, PlainNumber()]

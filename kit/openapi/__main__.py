@@ -8,7 +8,10 @@ from kit.applications import load_application
 
 
 def write(application: str, file: str) -> str:
-    """Write the document of `module:attribute` to a file. Returns the message to print."""
+    """Write the document of the application `module:attribute` to a file. Returns the message to print.
+
+    Raises a ValueError if a check of the routes or of the document fails.
+    """
     document = load_application(application).openapi()
     Path(file).write_text(json.dumps(document, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
     return f"{file} has {len(document['paths'])} paths."

@@ -1,4 +1,4 @@
-"""Completion of FastAPI's OpenAPI document: security, problems, examples, and names for client generators."""
+"""Completion of FastAPI's OpenAPI document: adds security, problems, examples, and names for client generators."""
 
 import copy
 import json
@@ -38,12 +38,15 @@ VALIDATION_ERRORS: Json = {
 INVALID = "#/components/schemas/HTTPValidationError"
 THIS_SERVER: Json = {"url": "/", "description": "This service."}
 UNTAGGED = "default"
-"""The tag of operations without a tag, as documentation pages and client generators name their group."""
+"""The tag of operations without a tag: the name that documentation pages and client generators use for them."""
 SECURITY: list[Json] = [{"Token": []}, {"Bearer": []}]
 
 
 def complete(document: Json) -> Json:
-    """Complete a document of FastAPI in place and return it. A document without hints of the kit is unchanged."""
+    """Complete a document of FastAPI in place, and return it. A document without routes of the kit is unchanged.
+
+    Raises a ValueError for a reference without a target.
+    """
     hints = {id(operation): operation.pop(HINTS) for _, operation in operations(document) if HINTS in operation}
     if not hints:
         return document
@@ -79,7 +82,10 @@ def tag_of(operation: Json) -> str:
 
 
 def tags(document: Json, hints: dict[int, Json]) -> list[Json]:
-    """Return the tags with descriptions; by default the docstring of the module with most operations of the tag."""
+    """Return the Tag Objects, by default described by the docstring of the module with most operations of the tag.
+
+    `hints` are those of the operations, by `id()`.
+    """
     given = document.get("tags", [])
     modules: dict[str, Counter[str]] = {}
     for _, operation in operations(document):
@@ -94,13 +100,13 @@ def tags(document: Json, hints: dict[int, Json]) -> list[Json]:
 
 
 def tables_of_tags(document: Json, hints: dict[int, Json]) -> dict[str, str]:
-    """Return the table of each tag: the one whose rows its operations return."""
+    """Return the table by tag, whose rows the operations of the tag return."""
     found = ((tag_of(operation), hints.get(id(operation), {}).get("table")) for _, operation in operations(document))
     return {tag: table for tag, table in found if table is not None}
 
 
 def add_problem(document: Json) -> None:
-    """Add the schema of a problem, under another name if a model of a resource has that name."""
+    """Add the schema of a problem to the components, under another name if a model of a resource has that name."""
     schemas = document["components"]["schemas"]
     problem = TypeAdapter(Problem).json_schema()
     definitions = problem.pop("$defs") | {"Problem": problem}
@@ -111,7 +117,7 @@ def add_problem(document: Json) -> None:
 
 
 def keep_used_validation_error(document: Json) -> None:
-    """Add the schema of FastAPI's own 422 if a callback or a webhook refers to it, otherwise remove it.
+    """Add the schema of FastAPI's own 422 if a callback or a webhook refers to it; otherwise remove it.
 
     FastAPI does not add it for callbacks and webhooks.
     """
@@ -125,7 +131,7 @@ def keep_used_validation_error(document: Json) -> None:
 
 
 def complete_operation(document: Json, operation: Json, method: str, hints: Json) -> None:
-    """Add to an operation its security, a description, and the header that every response has."""
+    """Add the security, a description, the 401, 403 and 422, and the header of all responses to an operation."""
     is_public = method.replace("HEAD", "GET") in hints.get("public", ())
     if is_public:
         operation.setdefault("security", [])
@@ -133,7 +139,7 @@ def complete_operation(document: Json, operation: Json, method: str, hints: Json
     responses = operation.get("responses", {})
     if "public" in hints and not is_public:
         responses |= {status: failure(int(status)) for status in ("401", "403") if status not in responses}
-    if INVALID in json.dumps(responses.get("422", {})):  # FastAPI's own schema, which no route of a service uses
+    if INVALID in json.dumps(responses.get("422", {})):  # FastAPI's own schema: the service responds with problems
         responses["422"] = failure(422)
     for response in responses.values():
         if "$ref" not in response:
@@ -143,7 +149,10 @@ def complete_operation(document: Json, operation: Json, method: str, hints: Json
 
 
 def refer_to_partial_schema(document: Json, response: Json, embedded_schemas: Json) -> None:
-    """Replace the schema of a response by one without required properties: `fields` omits some, `include` adds some."""
+    """Replace the schema of a response by one in which no property is required, because `fields` omits some.
+
+    It also has the properties that `include` adds.
+    """
     schema = response.get("content", {}).get("application/json", {}).get("schema", {})
     schema = schema.get("items", schema)
     if "$ref" not in schema:
@@ -158,7 +167,7 @@ def refer_to_partial_schema(document: Json, response: Json, embedded_schemas: Js
 
 
 def complete_path(operation: Json, table: str | None) -> None:
-    """Add an example and a description to every id in the path."""
+    """Add a description and an example to every parameter in the path. The example is a placeholder for `table`."""
     for parameter in operation.get("parameters", ()):
         if parameter.get("in") != "path":
             continue
@@ -170,7 +179,7 @@ def complete_path(operation: Json, table: str | None) -> None:
 
 
 def complete_body(document: Json, operation: Json, method: str) -> None:
-    """Add an example to every body, and to PATCH the media type of a JSON merge patch (RFC 7396)."""
+    """Add an example to every body, and to a PATCH the media type of JSON Merge Patch (RFC 7396)."""
     content = operation.get("requestBody", {}).get("content", {})
     for body in content.values():
         if "schema" not in body or {"example", "examples"} & body.keys():

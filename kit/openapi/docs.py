@@ -1,4 +1,4 @@
-"""Documentation pages: Swagger UI at `/docs` and the document at `/openapi.json`. All assets are served from here."""
+"""Documentation pages: Swagger UI at `/docs`, with all its assets, and the OpenAPI document at `/openapi.json`."""
 
 import asyncio
 import copy
@@ -32,13 +32,13 @@ STYLE = """@import url("assets/swagger-ui.css");
 .swagger-ui .parameters-container { border-bottom: 1px solid #d8dde7; max-height: 440px; overflow-y: auto }
 .swagger-ui :is(.execute-wrapper, .btn-group) { padding: 12px 20px }
 """
-"""Parameters side by side, in a box that scrolls: a list has dozens, and the response should be visible below them."""
+"""Shows parameters side by side in a scrolling box: a list has dozens, and its response should be visible below."""
 
 FIXED_POLICY = (
     "style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-"""The directives without a digest. Swagger UI sets inline styles; only one script is inline."""
+"""The directives of the Content-Security-Policy that do not depend on the page. Swagger UI sets inline styles."""
 
 router = APIRouter(include_in_schema=False, tags=["docs"])
 
@@ -72,7 +72,7 @@ async def show_docs(request: Request) -> Response:
 
 
 def content_security_policy(html: str) -> str:
-    """Return the Content-Security-Policy (level 2): this host only, and the page's one inline script, by its digest."""
+    """Return the Content-Security-Policy (level 2): only this host, and the page's inline script by its digest."""
     script = html.rpartition("<script>")[2].partition("</script>")[0]
     digest = b64encode(sha256(script.encode()).digest()).decode()
     return f"default-src 'none'; script-src 'self' 'sha256-{digest}'; {FIXED_POLICY}"
@@ -85,11 +85,11 @@ async def show_style() -> Response:
 
 @router.get("/openapi.json")
 async def show_openapi(request: Request) -> Response:
-    """Return the OpenAPI document. With `?ids=newest` its examples contain the ids of existing rows.
+    """Return the OpenAPI document. With `?ids=newest`, its examples contain the ids of existing rows.
 
-    This applies only while requests need no token, because ids reveal the number of rows.
+    This works only while requests need no token, because ids reveal the number of rows.
     """
-    await asyncio.to_thread(request.app.openapi)  # it takes a second the first time, and others need the event loop
+    await asyncio.to_thread(request.app.openapi)  # takes a second the first time, and is cached then
     document, runtime = with_server(request.app, prefix_of(request)), runtime_of(request)
     if runtime.authenticator.is_required or request.query_params.get("ids") != "newest":
         return json_response(request, document)
@@ -100,7 +100,7 @@ async def show_openapi(request: Request) -> Response:
 
 
 def json_response(request: Request, document: Json) -> Response:
-    """Return the document as JSON with an ETag; a 304 if `If-None-Match` contains the ETag."""
+    """Return the document as JSON with an ETag, compressed if the client accepts it; a 304 if it has the ETag."""
     body = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
     headers = {"ETag": weak_etag(body), "Cache-Control": "no-cache"}
     accepted = ",".join(request.headers.getlist("Accept-Encoding")).encode("latin-1")
@@ -113,19 +113,19 @@ def json_response(request: Request, document: Json) -> Response:
 
 @lru_cache(4)
 def small(body: bytes) -> bytes:
-    """Return a document in gzip's smallest form: half of the quick one, which is for responses that differ."""
+    """Return a document compressed at gzip's highest level: half the size of the fast level for other responses."""
     return gzip.compress(body, mtime=0)
 
 
 def prefix_of(request: Request) -> str:
-    """Return the path prefix (`root_path`) of this service behind a proxy or in another application."""
+    """Return the path prefix of this service (`root_path`), set by a proxy or an application that mounts it."""
     return str(request.scope.get("root_path", "")).rstrip("/")
 
 
 def with_server(app: FastAPI, prefix: str) -> Json:
-    """Return the document of the application with the prefix among its servers, as FastAPI's own route does.
+    """Return the application's document. With a prefix, its `servers` contain it, as by FastAPI's own route.
 
-    The default server is omitted then, because no path exists without the prefix.
+    The default server `/` is omitted then, because no path exists without the prefix.
     """
     document: Json = app.openapi()
     servers: list[Json] = document.get("servers", [])

@@ -29,11 +29,11 @@ These rules hold for every resource, at its path with and without the trailing s
 - **Failures** are [problem details](https://www.rfc-editor.org/rfc/rfc9457); `request_id` leads to the log.
 """
 COLLECTED: ContextVar[list[Placeholder] | None] = ContextVar("placeholders", default=None)
-"""Collects the placeholders for row ids while `openapi` generates a document; None otherwise."""
+"""The list that collects placeholders for row ids while `openapi` generates a document; None otherwise."""
 
 
 def openapi(app: FastAPI) -> tuple[Json, list[Placeholder]]:
-    """Return the document of an application, and its placeholders for row ids."""
+    """Generate the document of an application. Returns it, and its placeholders for row ids, filled by example ids."""
     found: list[Placeholder] = []
     reset = COLLECTED.set(found)
     try:
@@ -45,7 +45,7 @@ def openapi(app: FastAPI) -> tuple[Json, list[Placeholder]]:
 def fastapi_document(app: FastAPI) -> Json:
     """Return FastAPI's document, with the title, servers and other metadata of the application."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Duplicate Operation ID")  # each method gets its own: see `complete`
+        warnings.filterwarnings("ignore", "Duplicate Operation ID")  # `complete` makes them unique
         return get_openapi(
             title=app.title,
             version=app.version,
@@ -65,7 +65,7 @@ def fastapi_document(app: FastAPI) -> Json:
 
 
 def completed(document: Json) -> Json:
-    """Return the completed document, with example ids in place of the placeholders."""
+    """Complete a document, and replace its placeholders by example ids."""
     document = complete(document)
     found = list(placeholders(document))
     fill(document, found, {})
@@ -75,7 +75,10 @@ def completed(document: Json) -> Json:
 
 
 def completed_openapi(**document: Any) -> Json:
-    """Replace `OpenAPI` in `get_openapi`: complete its document. Documents of other applications are unchanged."""
+    """Stand in for FastAPI's model `OpenAPI` within `get_openapi`, and return the completed document.
+
+    Documents of applications without routes of the kit are unchanged.
+    """
     for part in ("paths", "webhooks"):
         for path in document.get(part, {}).values():
             for operation in path.values():
@@ -88,7 +91,7 @@ utils.OpenAPI = completed_openapi  # type: ignore[assignment,attr-defined]  # ev
 
 
 def note_public(contexts: Collection[RouteContext], public: Collection[tuple[int, str]]) -> None:
-    """Store in the hints of each route its methods that need no token. `public`: pairs of route `id()` and method."""
+    """Store in the hints of each route the methods that need no token: `public` has pairs of `id(route)` and method."""
     for context in contexts:
         route = context.original_route
         if isinstance(route, APIRoute):

@@ -1,4 +1,4 @@
-"""Names of enumerations: moves inline enumerations to the components, so that all client generators name them alike."""
+"""Names of enumerations: moves inline enumerations to the components, so that client generators use stable names."""
 
 import re
 from collections.abc import Iterator
@@ -9,13 +9,13 @@ from kit.openapi.responses import Json
 from kit.openapi.sharing import operations
 
 Named = tuple[Any, Any, str]
-"""The object that holds a schema, the key of the schema in it, and a name for an enumeration in the schema."""
+"""The object that contains a schema, the key of the schema in it, and a name for the schema's enumeration."""
 
 WORD = re.compile("[A-Za-z0-9_]+")
 
 
 def name_enumerations(document: Json) -> None:
-    """Move every enumeration of a parameter, a response, and a property of a component, to the components."""
+    """Move each enumeration in a parameter, a response, or a property of a component to the components."""
     schemas = document["components"]["schemas"]
     for holder, key, name in [*_of_operations(document), *_of_properties(schemas)]:
         schema = holder[key]
@@ -49,7 +49,7 @@ def _of_properties(schemas: Json) -> Iterator[Named]:
 
 
 def _inside(holder: Json, key: str, name: str) -> Iterator[Named]:
-    """Yield the schema, the schema of its elements if it is a list, and its alternatives (`anyOf`)."""
+    """Yield the schema `holder[key]`, the schema of its elements, and its alternatives (`anyOf`), all with `name`."""
     schema = holder[key]
     yield holder, key, name
     if isinstance(schema.get("items"), dict):
@@ -59,5 +59,5 @@ def _inside(holder: Json, key: str, name: str) -> Iterator[Named]:
 
 
 def _capitalized(name: str) -> str:
-    """Convert a name such as `on_error` to the name of a type: `OnError`."""
+    """Return a name such as `on_error` in the form of a type's name: `OnError`."""
     return "".join(word[0].upper() + word[1:] for word in re.findall("[A-Za-z0-9]+", name))

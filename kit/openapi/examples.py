@@ -1,4 +1,4 @@
-"""OpenAPI examples: bodies that are valid requests, and placeholders for the ids of rows."""
+"""OpenAPI examples: generates valid bodies, and replaces placeholders by the ids of rows."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,14 +15,14 @@ from kit.openapi.responses import Json
 from kit.openapi.values import NONE, number, text
 
 PLACEHOLDER = re.compile(r"\{(\w+)(?::(\d))?\}")
-"""A placeholder: `"{invoice}"` is the id of the newest invoice, `"{invoice:2}"` the id of the second newest."""
+"""A placeholder in an example: `"{invoice}"` for the id of the newest invoice, `"{invoice:2}"` for the second newest."""
 ANY_UUID = UUID("01a1fdf0-1527-72cc-b92d-ba16a2649900")
 Placeholder = tuple[Sequence[str | int], str, int]
-"""A placeholder: its path in the document, the table, and 1 for the newest row or 2 for the second newest."""
+"""The path of a placeholder in the document, the table, and the rank of the row: 1 for the newest, 2 for the next."""
 
 
 def placeholders(node: Any, path: Sequence[str | int] = ()) -> Iterator[Placeholder]:
-    """Yield every placeholder for an id. Other text in braces, which names no table, is left unchanged."""
+    """Yield every placeholder in a part of a document. Text in braces that names no table is not one."""
     if isinstance(node, str) and (match := PLACEHOLDER.fullmatch(node)) and match[1] in known_tables():
         yield path, match[1], int(match[2] or 1)
     elif isinstance(node, dict | list):
@@ -31,7 +31,7 @@ def placeholders(node: Any, path: Sequence[str | int] = ()) -> Iterator[Placehol
 
 
 def fill(document: Json, found: Sequence[Placeholder], newest: Mapping[str, Sequence[Any]]) -> None:
-    """Replace these placeholders by the ids of the newest rows; by made-up ids if there are no rows."""
+    """Replace the placeholders `found` by the ids in `newest` (by table, newest first), or by made-up ids."""
     for (*path, last), table, rank in found:
         node: Any = document
         for key in path:
@@ -61,7 +61,7 @@ async def _newest(session: ReadSession, table: str) -> list[Any]:
 
 
 def elements(schema: Json, document: Json) -> Any:
-    """Return two elements for a bulk request, with the second and third examples of each field, or its last one."""
+    """Return two elements for the example of a bulk request, with the second and third example of each field."""
     made = example_of(schema, document)
     fields = {name: field["examples"] for name, field in schema["properties"].items() if field.get("examples")}
     if made is NONE:
@@ -70,7 +70,10 @@ def elements(schema: Json, document: Json) -> Any:
 
 
 def example_of(schema: Json, document: Json, depth: int = 8) -> Any:
-    """Return a value that this schema allows: its own example, or a generated one; NONE if none was found."""
+    """Return a value that a schema allows: its own example, or a generated one; `NONE` if none was found.
+
+    `depth` is the maximum depth of nested schemas.
+    """
     schema = resolved(schema, document)
     for key in ("examples", "enum"):
         if schema.get(key):
@@ -85,7 +88,7 @@ def example_of(schema: Json, document: Json, depth: int = 8) -> Any:
 
 
 def _made_up(schema: Json, document: Json, depth: int) -> Any:
-    """Generate a value from the type of a schema; NONE if its type is unknown."""
+    """Return a value generated from the type of a schema; `NONE` if that is not possible."""
     kind = schema.get("type")
     if kind == "object":
         return _object(schema, document, depth)
@@ -107,7 +110,7 @@ def _array(schema: Json, document: Json, depth: int) -> Any:
 
 
 def _object(schema: Json, document: Json, depth: int) -> Any:
-    """Return an object with the required properties, and the others that have an example or a default."""
+    """Return an object with the required properties, and with optional ones that have an example or a default."""
     made, required = {}, schema.get("required", ())
     for name, part in schema.get("properties", {}).items():
         if name in required or {"example", "examples", "default"} & part.keys():

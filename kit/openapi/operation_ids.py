@@ -1,4 +1,4 @@
-"""Operation ids: makes them unique in a document, because client generators derive function names from them."""
+"""Operation ids: makes them unique in a document. Client generators derive the names of functions from them."""
 
 import re
 from collections import Counter
@@ -9,7 +9,7 @@ from kit.openapi.sharing import METHODS, operations
 
 
 def separate_ids(document: Json) -> None:
-    """Give each method of a path an operation id of its own. FastAPI gives the same one to all methods of a route."""
+    """Give each operation a unique id. FastAPI gives all methods of a route the same one."""
     for path in document["paths"].values():
         ids = {method: path[method].get("operationId", "") for method in METHODS if method in path}
         for method, name in ids.items():
@@ -17,7 +17,7 @@ def separate_ids(document: Json) -> None:
             path[method]["operationId"] = id_of_method(name, method, alike)
     called = [(parent, operation) for _, parent in operations(document) for operation in callbacks_of(parent)]
     numbers = Counter(operation["operationId"] for _, operation in called)
-    for parent, operation in called:  # a callback of several operations is in each of them
+    for parent, operation in called:  # a callback of a router is repeated in each of its operations
         if numbers[operation["operationId"]] > 1:
             operation["operationId"] = f"{parent['operationId']}-{operation['operationId']}"
 
@@ -28,7 +28,10 @@ def callbacks_of(operation: Json) -> Iterator[Json]:
 
 
 def id_of_method(operation_id: str, method: str, methods: Collection[str]) -> str:
-    """Return the operation id of one method of a route. It contains the method if the route has several."""
+    """Return the operation id of a method of a route, whose `methods` with the same id are given.
+
+    If there are several, the id ends with the method.
+    """
     if len(methods) < 2:
         return operation_id
     named = [f"_{name.lower()}" for name in methods if operation_id.endswith(f"_{name.lower()}")]
@@ -38,6 +41,6 @@ def id_of_method(operation_id: str, method: str, methods: Collection[str]) -> st
 
 
 def function_of(operation_id: str) -> str:
-    """Return the function name that client generators derive from an operation id, in snake case."""
+    """Return the function name in snake case that client generators derive from an operation id."""
     words = re.sub("([a-z0-9])([A-Z])", r"\1_\2", operation_id)
     return re.sub("[^A-Za-z0-9]+", "_", words).lower()

@@ -1,4 +1,4 @@
-"""Kinds of operations: the properties that parameters, responses and headers in the OpenAPI document depend on."""
+"""Kinds of operations: the properties of a route by which its parameters, responses and headers are documented."""
 
 from typing import get_args, get_origin
 
@@ -13,7 +13,7 @@ def is_read(route: Operation) -> bool:
 
 
 def query_of(route: Operation) -> type[ListQuery] | None:
-    """Return the `ListQuery` class that an operation takes; None if it takes none."""
+    """Return the `ListQuery` class among the dependencies of an operation; None if there is none."""
     return next(filter(None, map(query_variant, dependencies_of(route.dependant))), None)
 
 
@@ -22,13 +22,13 @@ def has_precondition(route: Operation) -> bool:
 
 
 def is_bulk(route: Operation) -> bool:
-    """Return whether an operation creates many rows and takes `on_error`."""
+    """Return whether an operation is a bulk creation with the parameter `on_error`."""
     names = {field.alias for part in dependencies_of(route.dependant) for field in part.query_params}
     return "POST" in route.methods and "on_error" in names and get_origin(route.response_model) is list
 
 
 def has_etag(route: Operation) -> bool:
-    """Return whether a success has an ETag: one row and a list of rows have one, other responses do not."""
+    """Return whether successful responses have an ETag: those with a row, or for a read a list of rows."""
     model = route.response_model
     item = get_args(model)[0] if is_read(route) and get_origin(model) is list else model
     return isinstance(item, type) and issubclass(item, Read)

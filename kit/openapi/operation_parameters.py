@@ -1,4 +1,4 @@
-"""Parameters of operations in the OpenAPI document: those of lists, and the headers that FastAPI does not know."""
+"""Parameters of operations in the OpenAPI document: those of a `ListQuery`, and the headers that the kit reads."""
 
 from collections.abc import Iterator, Mapping
 from inspect import ismethod
@@ -14,7 +14,7 @@ IF_NONE_MATCH = "Respond with a 304 if the ETag is one of these."
 NOT_EXISTING = "`*`: change nothing if the row exists, or if another row has a unique value of the new one; then a 412."
 IF_MATCH = 'Change the row only if it has this version, as in `"3"`, or any version (`*`); otherwise a 412.'
 TAGS = TEXT | {"pattern": f"^(\\*|{TAG}(, *{TAG})*)$", "examples": ['"3"']}
-"""The schema of preconditions. Of a read, a malformed `If-None-Match` is not an error: it matches nothing."""
+"""The schema of preconditions. It is not used for a read, where a malformed `If-None-Match` is no error."""
 KEY = "A key that makes the request safe to repeat: for a day, the same key gets the same response and no new effect."
 
 
@@ -37,7 +37,7 @@ def parameters(route: Operation) -> Iterator[Json]:
 
 
 def client_parameter(parameter: Mapping[str, Any], query: type[ListQuery]) -> Json:
-    """Return a parameter for client generators: enumerations have a name, and `sort` is a text."""
+    """Return a parameter in a form for client generators: with named enumerations, and `sort` as a text."""
     name, schema = parameter["name"], parameter["schema"]
     choice = schema.get("items", {}).get("enum") or [schema.get("items", {}).get("const")]
     if name == "sort":
@@ -50,10 +50,10 @@ def client_parameter(parameter: Mapping[str, Any], query: type[ListQuery]) -> Js
 
 
 def sort_as_text(parameter: Json, fields: list[str]) -> Json:
-    """Return `sort` as a text parameter: the order of its terms matters, which a list of choices would lose."""
+    """Return `sort` as a text parameter with a pattern, because a list of choices would lose the order of its terms."""
     term = f"-?({'|'.join(fields)})"
     example = f"-{fields[-1]},{fields[0]}" if len(fields) > 1 else f"-{fields[0]}"
-    more = 2 * len(fields) - 1  # each field once in each direction; a field twice is refused, which no pattern can say
+    more = 2 * len(fields) - 1  # no pattern can express that a repeated field is refused
     schema = TEXT | {"pattern": f"^{term}(,{term}){{0,{more}}}$", "examples": [example]}
     plain = {key: part for key, part in parameter.items() if key != "explode"}
     return plain | {"description": f"In this order, as in `{example}`: {parameter['description']}", "schema": schema}

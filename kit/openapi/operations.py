@@ -1,4 +1,4 @@
-"""OpenAPI operations: adds the parameters, headers, error responses and descriptions that FastAPI does not know."""
+"""OpenAPI operations: adds the parameters, headers, error responses and descriptions that the kit implements."""
 
 import inspect
 from collections.abc import Iterator
@@ -17,12 +17,12 @@ from kit.query.embedding import next_name, read_variant
 from kit.query.list_query import ListQuery
 
 HINTS = "x-kit"
-"""The key in `openapi_extra` of a route for the facts that complete its operation; removed from the document."""
+"""The key in `openapi_extra` of a route for its hints: facts for `completion`, which removes them from the document."""
 ROUTE = "route"
-"""The key in the hints for the route itself."""
+"""The key of the route itself in its hints."""
 SUCCESSES = {200: "As it is now.", 201: "Created.", 204: "Deleted."}
 UNDESCRIBED = "Successful Response"
-"""FastAPI's description of a response that has none."""
+"""FastAPI's default description of a response."""
 NEXT_LINK: Json = {
     "anyOf": [{"type": "string", "format": "uri-reference"}, {"type": "null"}],
     "description": "A link to the other rows, if there are more. Null if there is no list of them.",
@@ -40,7 +40,7 @@ DESCRIPTIONS = {
 
 
 def hints_of(route: APIRoute) -> Json:
-    """Return the hints of a route, which the caller may fill. Copies of the route in including routers share them."""
+    """Return the hints of a route, to read and change. Copies of the route in including routers share them."""
     if route.openapi_extra is None or HINTS not in route.openapi_extra:
         handler = route.handler if isinstance(route, Operation) else route.endpoint
         module = inspect.getmodule(inspect.unwrap(handler))
@@ -51,7 +51,7 @@ def hints_of(route: APIRoute) -> Json:
 
 
 def describe(route: APIRoute) -> None:
-    """Complete the OpenAPI of a route, once, except what takes long: `add_parameters` adds that to each document."""
+    """Complete the OpenAPI of a route when it is registered. `add_parameters` adds the parts that take long later."""
     hints = hints_of(route)
     if not isinstance(route, Operation) or route.is_described:
         return
@@ -67,7 +67,7 @@ def describe(route: APIRoute) -> None:
 
 
 def add_parameters(operation: Json) -> None:
-    """Add the parameters of a `ListQuery` and the schemas of `include` to an operation of a document."""
+    """Add the kit's parameters, and the schemas for `include`, to an operation of a document."""
     hints = operation.get(HINTS, {})
     route = hints.get(ROUTE)
     if route is None:
@@ -80,7 +80,7 @@ def add_parameters(operation: Json) -> None:
 
 
 def describe_responses(route: Operation) -> None:
-    """Add the headers of successful responses, the 304, the 207, and the error responses to a route."""
+    """Add the headers of successful responses, and the 304, 207 and error responses that apply, to a route."""
     success = route.status_code or 200
     described: dict[int | str, Json] = {success: {"headers": header_objects(*success_headers(route, success))}}
     if route.response_description == UNDESCRIBED:
@@ -113,7 +113,7 @@ def description(route: Operation) -> str:
 
 
 def embedded_schemas(query: type[ListQuery]) -> Json:
-    """Return the schemas of the members that `include` adds, by the names of the relationships."""
+    """Return the schemas of the properties that the parameter `include` adds, by property."""
     schemas: Json = {}
     for name, variant in query.includes.items():
         schema = TypeAdapter(read_variant(variant)).json_schema(mode="serialization")
@@ -129,7 +129,7 @@ def embedded_schemas(query: type[ListQuery]) -> Json:
 
 
 def success_headers(route: Operation, status: int) -> Iterator[str]:
-    """Yield the names of the headers of a successful response."""
+    """Yield the names of the headers of an operation's successful response."""
     many = get_origin(route.response_model) is list
     if has_etag(route):
         yield "ETag"
@@ -142,7 +142,7 @@ def success_headers(route: Operation, status: int) -> Iterator[str]:
 
 
 def failures(route: Operation) -> Iterator[int]:
-    """Yield the error statuses of an operation."""
+    """Yield the status codes of the error responses of an operation."""
     yield from (401, 403)
     if route.body_field:
         yield 400

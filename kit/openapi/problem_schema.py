@@ -55,7 +55,7 @@ class FailedElement(BaseModel):
 
 @cache
 def bulk_outcome(read_variant: Any) -> type[BaseModel]:
-    """Return the response model of a bulk request with `on_error=skip`, for the read variant of a resource."""
+    """Return the model of the 207 for a bulk creation with `on_error=skip`, by the read variant of the resource."""
     name = str(getattr(read_variant, "__name__", "")).removesuffix("Read")
     fields: dict[str, Any] = {
         "created": (list[read_variant], Field()),

@@ -1,4 +1,4 @@
-"""References (`$ref`) of the OpenAPI document: moves local definitions to the components, finds dangling references."""
+"""References (`$ref`) in the OpenAPI document: moves local definitions to the components, and finds dangling ones."""
 
 import copy
 import re
@@ -12,13 +12,13 @@ NAMED = frozenset(
     | {"schemas", "responses", "parameters", "headers", "requestBodies", "securitySchemes", "links", "encoding"}
     | {"pathItems", "variables"}
 )
-"""Keywords whose objects map names to parts of the document, so that their keys are not keywords."""
+"""The keywords whose values are maps from names to parts of the document: their keys are names, not keywords."""
 DATA = frozenset({"example", "examples", "default", "const", "enum", "value"})
-"""Keywords whose values are data, in which `$ref` is not a reference."""
+"""The keywords whose values are data, in which `$ref` is not a reference."""
 
 
 def parts(node: Any, *, are_named: bool = False) -> Iterator[Json]:
-    """Yield the node and every object below it, except maps of names, and data."""
+    """Yield the node and every object below it, except maps of names (`NAMED`) and data (`DATA`)."""
     if isinstance(node, list):
         for part in node:
             yield from parts(part)
@@ -32,7 +32,7 @@ def parts(node: Any, *, are_named: bool = False) -> Iterator[Json]:
 
 
 def targets(node: Json) -> Iterator[str]:
-    """Yield the targets of an object's references: its `$ref`, and the mapping of its discriminator."""
+    """Yield the targets of the references of an object itself: its `$ref`, and the mapping of its discriminator."""
     if isinstance(node.get("$ref"), str):
         yield node["$ref"]
     discriminator = node.get("discriminator")
@@ -41,7 +41,7 @@ def targets(node: Json) -> Iterator[str]:
 
 
 def replace_targets(node: Any, new: Mapping[str, str]) -> None:
-    """Replace the targets of the references in this part of a document. `new`: the new target of each old one."""
+    """Replace the targets of all references in a part of a document. `new` has the new target by the old one."""
     for part in parts(node):
         if isinstance(part.get("$ref"), str):
             part["$ref"] = new.get(part["$ref"], part["$ref"])
@@ -51,7 +51,7 @@ def replace_targets(node: Any, new: Mapping[str, str]) -> None:
 
 
 def share_definitions(document: Json) -> None:
-    """Move the local definitions of schemas (`$defs`), which tools for OpenAPI ignore, to the components."""
+    """Move the local definitions of schemas (`$defs`), which OpenAPI tools ignore, to the components."""
     components = document.setdefault("components", {}).setdefault("schemas", {})
     defining = [part for part in parts(document) if isinstance(part.get("$defs"), dict)]
     for node in reversed(defining):  # inner definitions first
@@ -59,9 +59,9 @@ def share_definitions(document: Json) -> None:
 
 
 def add_definitions(definitions: Mapping[str, Any], components: Json) -> dict[str, str]:
-    """Add these definitions to the components. Returns the new reference for each old one.
+    """Add definitions by name to the components. Returns the new reference by the old one (`#/$defs/…`).
 
-    A definition with the name of a different component gets a number.
+    A definition whose name another component has gets a number.
     """
     names = {name: name for name in definitions}
     while True:
@@ -77,7 +77,7 @@ def add_definitions(definitions: Mapping[str, Any], components: Json) -> dict[st
 
 
 def _numbered(name: str) -> str:
-    """Return the next name: `Status2` after `Status`."""
+    """Return a name with the next number: `Status2` for `Status`, `Status3` for `Status2`."""
     plain, number = re.fullmatch(r"(.*?)(\d*)", name).groups()  # type: ignore[union-attr]  # it matches everything
     return f"{plain}{int(number or 1) + 1}"
 
@@ -102,7 +102,7 @@ def _named_parts(document: Json) -> Iterator[tuple[str, Any]]:
 
 
 def lookup(document: Json, target: str) -> Any:
-    """Return the part of the document that is the target of a local reference; None if it does not exist."""
+    """Return the target of a local reference in the document; None if it does not exist."""
     node: Any = document
     for step in target.split("/")[1:]:
         node = node.get(step.replace("~1", "/").replace("~0", "~")) if isinstance(node, dict) else None
@@ -110,7 +110,7 @@ def lookup(document: Json, target: str) -> Any:
 
 
 def resolved(node: Json, document: Json) -> Json:
-    """Return an object with its reference replaced by the component; its own members take precedence."""
+    """Return an object with its `$ref` replaced by the members of the target. Its own members take precedence."""
     while "$ref" in node and isinstance(found := lookup(document, node["$ref"]), dict):
         node = found | {key: part for key, part in node.items() if key != "$ref"}
     return node

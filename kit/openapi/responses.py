@@ -1,4 +1,4 @@
-"""OpenAPI responses: the problem of each error status, with an example, and the response headers."""
+"""OpenAPI responses: the Response Object of each error status, and the Header Objects of response headers."""
 
 from collections.abc import Iterator
 from http import HTTPStatus
@@ -63,7 +63,7 @@ HEADERS: dict[str, tuple[str, Json]] = {
         TEXT | {"enum": ["true"]},
     ),
 }
-"""The headers of responses, each with its description and its schema."""
+"""The response headers by name, each with its description and its schema."""
 HEADERS_OF = {
     401: ["WWW-Authenticate"],
     408: ["Connection"],
@@ -75,7 +75,7 @@ HEADERS_OF = {
 OPTIONAL_HEADERS = (
     "Link", "X-Total-Count", "Idempotency-Replayed", "Accept", "Accept-Encoding", "RateLimit-Policy", "RateLimit"
 )  # fmt: skip
-"""Headers that are not in every response of their operation."""
+"""The headers that some responses of an operation lack."""
 
 
 def header_object(name: str, *, is_required: bool) -> Json:
@@ -85,7 +85,7 @@ def header_object(name: str, *, is_required: bool) -> Json:
 
 
 def header_objects(*names: str) -> Json:
-    """Return the Header Objects of these headers by name; some headers are never required."""
+    """Return the Header Objects of these headers by name, required except those in `OPTIONAL_HEADERS`."""
     return {name: header_object(name, is_required=name not in OPTIONAL_HEADERS) for name in names}
 
 
@@ -95,7 +95,7 @@ def optional_header_objects(*names: str) -> Json:
 
 
 def failure(status: int) -> Json:
-    """Return the OpenAPI response of an error status, for `responses` of a route: `responses={429: failure(429)}`."""
+    """Return the Response Object of an error status, for the argument `responses` of a route: `{429: failure(429)}`."""
     kind, detail = FAILURES[status]
     title = TITLES.get(status) or HTTPStatus(status).phrase
     example: Json = {"type": f"urn:problem:{kind}", "title": title, "status": status, "detail": detail}
@@ -109,7 +109,7 @@ def failure(status: int) -> Json:
 
 
 def responses_of(document: Json) -> Iterator[Json]:
-    """Yield every response of the operations of a document, except references to components."""
+    """Yield every Response Object in the operations of a document, except references to components."""
     for path in document.get("paths", {}).values():
         for operation in path.values():
             yield from (response for response in operation.get("responses", {}).values() if "$ref" not in response)

@@ -1,4 +1,4 @@
-"""Shared components of the OpenAPI document: repeated parts become components, and the order of all parts is fixed."""
+"""Shared components of the OpenAPI document: moves repeated parts to the components, and sorts the document."""
 
 import json
 import re
@@ -9,7 +9,7 @@ from kit.openapi.references import parts
 from kit.openapi.responses import HEADERS, Json, header_objects, responses_of
 
 METHODS = ("get", "post", "put", "patch", "delete", "head", "options", "trace")
-"""The methods of a path item (OpenAPI 3.1, section 4.8.9), in their order in the document."""
+"""The methods of a Path Item (OpenAPI 3.1, section 4.8.9), in their order in the document."""
 ORDER = (
     "tags",
     "operationId",
@@ -25,7 +25,7 @@ ORDER = (
 
 
 def operations(document: Json) -> Iterator[tuple[str, Json]]:
-    """Yield every operation, with its method in upper case."""
+    """Yield every operation of a document, with its method in upper case."""
     for path in document.get("paths", {}).values():
         yield from ((method.upper(), path[method]) for method in METHODS if method in path)
 
@@ -47,7 +47,7 @@ def share(document: Json) -> None:
 
 
 def remove_misleading_titles(schemas: Json) -> None:
-    """Remove titles that repeat the name of their component or of another one: generators name a type by its title."""
+    """Remove titles that are the name or the title of another component, because generators use them as type names."""
     titles = Counter(schema.get("title") for schema in schemas.values())
     for schema in schemas.values():
         if "title" in schema and (schema["title"] in schemas or titles[schema["title"]] > 1):
@@ -55,14 +55,14 @@ def remove_misleading_titles(schemas: Json) -> None:
 
 
 def put_in_order(node: Json, first: Sequence[str]) -> None:
-    """Sort the members of an object: these first, then the others by name."""
+    """Sort the members of an object: those in `first` in that order, then the others by name."""
     members = sorted(node.items(), key=lambda item: (first.index(item[0]) if item[0] in first else len(first), item[0]))
     node.clear()
     node.update(members)
 
 
 def in_order(paths: Json) -> Json:
-    """Return the paths, bulk operations after the others of their collection, each with its methods in order."""
+    """Return the paths grouped by collection, with bulk operations last, and with the methods in order."""
     collections = {path: re.split(r"/\{|/bulk$", path.rstrip("/"))[0] for path in paths}
     first = {collection: index for index, collection in reversed([*enumerate(collections.values())])}
     ordered = sorted(paths.items(), key=lambda item: (first[collections[item[0]]], item[0].endswith("/bulk")))
@@ -70,7 +70,7 @@ def in_order(paths: Json) -> Json:
 
 
 def share_headers(document: Json) -> None:
-    """Move the headers of the kit to the components."""
+    """Move the response headers of the kit to the components."""
     known = {name: header_objects(name)[name] for name in HEADERS}
     shared: Json = document["components"].setdefault("headers", {})
     for response in responses_of(document):
@@ -94,10 +94,7 @@ def share_parameters(document: Json) -> None:
 
 
 def share_failures(document: Json) -> None:
-    """Move error responses, and those without content, to the components: inline they would be most of the document.
-
-    Their names are short, because most operations have ten of them.
-    """
+    """Move error responses, and those without content, to the components. Most operations have ten of them."""
     shared: Json = document["components"].setdefault("responses", {})
     for _, operation in operations(document):
         for status, response in operation.get("responses", {}).items():
@@ -107,7 +104,7 @@ def share_failures(document: Json) -> None:
 
 
 def name_among(shared: Json, plain: str, part: Json) -> str:
-    """Return the name of the component that equals this part; it is added if there is none yet."""
+    """Return the name of the component that equals `part`, which is added if necessary: `plain`, or with a number."""
     plain = re.sub(r"[^A-Za-z0-9._-]", "", plain) or "Part"
     joint = "-" if plain[-1].isdigit() else ""
     names = [plain, *(f"{plain}{joint}{number}" for number in range(2, len(shared) + 3))]

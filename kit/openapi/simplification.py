@@ -1,11 +1,11 @@
-"""Simplified schemas: integers get a format (`int32`, `int64`), and redundant titles and descriptions are removed."""
+"""Simplification of schemas: sets the formats of integers, and removes redundant titles, descriptions and bounds."""
 
 from typing import Any
 
 from kit.openapi.responses import Json, responses_of
 
 SAFE_INTEGER, INT32 = 2**53 - 1, 2**31
-"""The largest integer that a double represents exactly (RFC 8259, section 6), and the bound of 32 bits."""
+"""The largest integer that a double represents exactly (RFC 8259, section 6), and the bound of 32-bit integers."""
 
 
 BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
@@ -13,11 +13,14 @@ OF_PYDANTIC = {
     "ge": ("minimum", max), "gt": ("exclusiveMinimum", max), "le": ("maximum", min), "lt": ("exclusiveMaximum", min),
     "multiple_of": ("multipleOf", max),
 }  # fmt: skip
-"""Pydantic's names of bounds, which it leaves in a schema if a type of the kit is bounded further in a parameter."""
+"""The keyword, and the function for the narrower of two bounds, by pydantic's name of a bound.
+
+Pydantic leaves its own names in a schema if a parameter bounds a type of the kit further.
+"""
 
 
 def keep_to_version(document: Json) -> None:
-    """Rename `itemSchema`, which FastAPI uses for streams and OpenAPI has from 3.2 on, in a document of 3.1."""
+    """Rename `itemSchema` in a document of version 3.1. FastAPI uses it for streams, but OpenAPI has it from 3.2 on."""
     if not document["openapi"].startswith("3.1"):
         return
     for content in [content for response in responses_of(document) for content in response.get("content", {}).values()]:
@@ -50,7 +53,10 @@ def without_repetition(schema: Json, parameter: Json) -> Json:
 
 
 def correct_numbers(node: Json) -> None:
-    """Convert integral bounds to integers, and rename bounds of pydantic: FastAPI makes 2⁶³−1 the float 2⁶³."""
+    """Rename pydantic's bounds, and convert bounds that are whole floats to integers.
+
+    FastAPI converts 2⁶³−1 to the float 2⁶³.
+    """
     for name, (key, narrower) in OF_PYDANTIC.items():
         if name in node:
             bound = node.pop(name)
@@ -63,7 +69,7 @@ def correct_numbers(node: Json) -> None:
 
 
 def set_integer_format(node: Json) -> None:
-    """Set the format of an integer, and remove bounds that the format implies, or that a double cannot represent."""
+    """Set the format of an integer, and remove the bounds that it implies, or that a double cannot represent."""
     low: Any = node.get("minimum", node.get("exclusiveMinimum", -SAFE_INTEGER - 1))
     high: Any = node.get("maximum", node.get("exclusiveMaximum", SAFE_INTEGER + 1))
     if not -INT32 <= low <= high < INT32:

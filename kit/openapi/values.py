@@ -1,4 +1,4 @@
-"""Example values: generates a value that a JSON Schema allows, for fields without an example."""
+"""Example values: generates texts, numbers, dates and times that a JSON Schema allows."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -14,12 +14,12 @@ from kit.models.json_values import CLOCK, DURATION, limit_text
 from kit.openapi.responses import Json
 
 NONE: Any = object()
-"""The result for a schema for which no valid value was found; None is a valid value."""
+"""The result if no valid value was found for a schema. None would be a valid value."""
 WORDS = (
     "text", "Text", "TEXT-1", "text-1", "1", "2026-01-31", "a", "A", "ab", "AB", "ABC", "abc", "en-US", "EUR", "DE-1",
     "#1a2b3c", "+4915112345678", "12", "123", "1234", "12345", "1234567890", "1234567890123", "1.0.0", "a_b", "a.b",
 )  # fmt: skip
-"""Candidates for a text without an example."""
+"""The candidates for a text, which are tried in this order."""
 FORMATTED: Mapping[str, str] = {
     "date-time": "2026-01-31T12:00:00Z",
     "date": "2026-01-31",
@@ -39,12 +39,12 @@ MOMENTS: Mapping[str, tuple[Any, str]] = {
     "date": (TypeAdapter(date), "2026-01-31"), "date-time": (TypeAdapter(datetime), "2026-01-31T12:00:00Z"),
     f"^{CLOCK}$": (TypeAdapter(time), "12:00:00"), f"^{DURATION}$": (TypeAdapter(timedelta), "PT1H"),
 }  # fmt: skip
-"""The formats and patterns of dates and times, with their types, and a value."""
+"""The type and a value of dates and times, by format or pattern."""
 LOW, HIGH, ABOVE, BELOW = (FORMATS[name] for name in ("ge", "le", "gt", "lt"))
 
 
 def text(schema: Json) -> Any:
-    """Return a text of this schema."""
+    """Return a text that a schema allows; `NONE` if none was found."""
     for key in (schema.get("format", ""), schema.get("pattern", "")):
         if key in MOMENTS:
             return moment(schema, *MOMENTS[key])
@@ -54,7 +54,7 @@ def text(schema: Json) -> Any:
 
 
 def words(schema: Json, length: int) -> Iterator[str]:
-    """Yield candidates for a text, and a text of this length."""
+    """Yield candidates for a text of a schema, one of them with `length` characters."""
     form = schema.get("format")
     if form == "email":
         yield from (FORMATTED[form], SHORT[form], f"{'n' * (length - 12)}@example.com")
@@ -75,7 +75,7 @@ def matches(schema: Json, word: str) -> bool:
 
 
 def moment(schema: Json, kind: TypeAdapter[Any], usual: str) -> str:
-    """Return a date or a time within its bounds: the usual one, a bound, or one next to it."""
+    """Return a date, time or duration within the bounds of a schema: `usual`, a bound, or the next value to a bound."""
     limits = {name: kind.validate_python(schema[name]) for name in FORMATS.values() if name in schema}
     known = kind.validate_python(usual)
     near = [limits[name] for name in (LOW, HIGH) if name in limits]
@@ -84,7 +84,7 @@ def moment(schema: Json, kind: TypeAdapter[Any], usual: str) -> str:
 
 
 def shifted(at: Any, sign: int) -> Any:
-    """Return the next date, or a time one second later; the one before, if the sign is negative."""
+    """Return the next day, or a time one second later; with the sign -1, the previous day, or one second earlier."""
     if isinstance(at, time):
         return (datetime.combine(date(2026, 1, 31), at) + sign * timedelta(seconds=1)).time()
     return at + sign * (timedelta(days=1) if type(at) is date else timedelta(seconds=1))
@@ -99,7 +99,7 @@ def is_within(at: Any, limits: Mapping[str, Any]) -> bool:
 
 
 def number(schema: Json) -> Any:
-    """Return a number of this schema: 1, or one near its bounds."""
+    """Return a number that a schema allows: 1, or a number near its bounds; `NONE` if none was found."""
     names = ("minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum", "multipleOf")
     minimum, above, maximum, below, step = (Fraction(str(schema[name])) if name in schema else None for name in names)
     low, high = minimum if above is None else above, maximum if below is None else below

@@ -1,9 +1,9 @@
-"""Arguments without FastAPI: session, caller, and values that depend on the request alone, from the unit of work.
+"""Direct arguments: the kit's dependencies (session, caller, list query, precondition) without FastAPI's resolution.
 
-FastAPI solves each dependency again for every request, which takes longer than a read. So an operation whose only
-dependencies are those of the kit is served by an inner route, which declares to FastAPI only the other parameters, such
-as the id in the path and the body. FastAPI solves all dependencies of other operations, and of every operation while a
-dependency is overridden.
+FastAPI solves each dependency again for every request, which takes longer than a read from the database. An operation
+whose only dependencies are the kit's is therefore served by an inner route, from which FastAPI knows only the other
+parameters, such as the id in the path and the body. FastAPI solves all dependencies of other operations, and of every
+operation while a dependency is overridden.
 """
 
 import functools
@@ -28,7 +28,7 @@ from kit.operations.unit_of_work import UNIT, Handle, Unit
 
 Resolver = Callable[[Unit], Any]
 SERVED_BY_UNIT = (check_permission, compose_text, commit_before_response)
-"""Dependencies of the application without a value, whose work the unit of work does."""
+"""The application's dependencies without a value. The unit of work does the same, so they are skipped."""
 
 
 session_of: Resolver = attrgetter("session")
@@ -39,11 +39,11 @@ def caller_of(unit: Unit) -> Any:
 
 
 RESOLVERS: dict[Any, Resolver] = {get_session: session_of, get_read_session: session_of, get_caller: caller_of}
-"""Dependencies whose value the unit of work holds."""
+"""The dependencies whose value is an attribute of the unit of work, each with its getter."""
 
 
 def resolver_of(part: Dependant) -> tuple[str, Resolver, bool] | None:
-    """Return the name of an argument, its resolver, and whether that is async; None if FastAPI has to solve it."""
+    """Return the name of a dependency's argument, its resolver, and whether that is async; None if unsupported."""
     make: Any = part.call
     if not part.name:
         return None
@@ -58,7 +58,8 @@ def resolver_of(part: Dependant) -> tuple[str, Resolver, bool] | None:
 def direct_handle(route: Operation, contexts: Sequence[RouteContext]) -> Handle | None:
     """Return the function that serves an operation by its inner route; None if FastAPI has to solve its dependencies.
 
-    `contexts` has one context for each inclusion of its router. Of several, only FastAPI knows that of a request.
+    `contexts` has one context for each inclusion of the router. If there are several, FastAPI has to choose one for
+    each request.
     """
     context, *others = contexts
     if others or route.is_generator or route.takes_form:
@@ -81,7 +82,7 @@ def direct_handle(route: Operation, contexts: Sequence[RouteContext]) -> Handle 
 
 
 def inner_route(context: RouteContext, handler: Handler, names: set[str]) -> APIRoute:
-    """Return a route for the same operation without the parameters `names`, which the unit of work provides."""
+    """Return a route for the same operation without the parameters `names`, which are in `Unit.arguments`."""
     call = awaitable(handler)
     signature = inspect.signature(handler)
 

@@ -1,4 +1,4 @@
-"""Balances: columns with bounds, which one conditional UPDATE changes, instead of a read and a write."""
+"""Balances: changes numbers that have bounds, such as a stock, by one conditional UPDATE."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -15,13 +15,17 @@ from kit.http.problems import conflict
 
 @dataclass(frozen=True)
 class RejectedMoves:
-    """The ids of rows that do not exist, and of rows whose balance would have left its bounds."""
+    """The ids of rows that do not exist, and of rows that were not changed because they would exceed a bound."""
 
     missing: set[Any]
     exceeded: set[Any]
 
     def check(self, rows: Mapping[str, Iterable[Any]], amount: str, detail: str) -> None:
-        """Raise a 409 that names the field of a missing row, or the field `amount`, if there are rejected moves."""
+        """Raise a 409 if there are rejected moves.
+
+        `rows` are the ids by field of the body; a missing row is reported for its field. An exceeded bound is reported
+        for the field `amount`, with the text `detail`.
+        """
         for field, ids in rows.items():
             if self.missing.intersection(ids):
                 raise conflict(field, f"{field} refers to something that does not exist.", "missing-reference")
@@ -36,9 +40,10 @@ async def move_balances(
     most: int,
     *conditions: ColumnElement[bool],
 ) -> RejectedMoves:
-    """Add to the number of each row, by id; no step of any row may lead below 0 or above `most`.
+    """Add the steps, pairs of an id and a difference, to the column `number` of rows, which is from 0 to `most`.
 
-    Rows are first locked in the order of their ids, so that concurrent calls cannot deadlock.
+    A row of which any intermediate sum would exceed these bounds is not changed. `conditions` restrict the rows. They
+    are locked first, in the order of their ids, so that concurrent calls cannot deadlock.
     """
     entity: Any = inspect(number).class_
     moves = {key: _total_and_extremes(deltas) for key, deltas in _by_row(steps).items()}
@@ -65,7 +70,7 @@ def _by_row(steps: Iterable[tuple[Any, int]]) -> dict[Any, list[int]]:
 
 
 def _total_and_extremes(deltas: list[int]) -> tuple[int, int, int]:
-    """Return the sum of these steps, and the lowest and highest intermediate sum, starting at 0."""
+    """Return the sum of the steps, and the lowest and the highest intermediate sum, starting at 0."""
     total = low = high = 0
     for delta in deltas:
         total += delta

@@ -1,4 +1,4 @@
-"""Bulk creation: many rows in one request, all or none of them, or each that does not fail."""
+"""Bulk creation: stores many elements of one request, either all or none, or each that does not fail (`skip`)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,12 +21,12 @@ T = TypeVar("T")
 E = TypeVar("E", bound=Entity)
 MAX_ELEMENTS = 1000
 MAX_ERRORS_OF_ALL = 1000
-"""The largest number of errors of all elements that are left out with `on_error=skip`; at least one of each."""
+"""The maximum number of errors in a 207, of all elements together. Each failed element has at least one."""
 
 
 @dataclass(frozen=True)
 class InvalidElement:
-    """Stands for an invalid element of a batch."""
+    """The value of an invalid element in a `Batch`, so that valid elements can be stored with `on_error=skip`."""
 
     failure: ValidationError
 
@@ -58,7 +58,7 @@ OnError = Annotated[
 
 @dataclass(frozen=True)
 class Outcome:
-    """The result of `on_error=skip`: the rows created, and a problem with its index for each element that failed."""
+    """The result of `on_error=skip`: the created rows, and the index and problem of each failed element."""
 
     created: list[Entity]
     failed: list[dict[str, Any]]
@@ -68,9 +68,9 @@ Many = Sequence[Entity] | Outcome
 
 
 async def insert_many(session: WriteSession, entity: type[E], elements: Sequence[Any]) -> list[E]:
-    """Store elements, objects or mappings, by one INSERT. Returns their rows in the same order.
+    """Validate elements (objects or mappings) as rows of an entity, store them, and return them in the same order.
 
-    Other requests have their turns while the rows are validated.
+    The event loop serves other requests between the validations.
     """
     rows: list[E] = await rows_of(entity, elements)
     await session.insert_all(rows)
@@ -80,10 +80,11 @@ async def insert_many(session: WriteSession, entity: type[E], elements: Sequence
 async def create_many(
     session: WriteSession, elements: Sequence[T], on_error: str, make: type[Entity] | Make[T]
 ) -> Many:
-    """Store elements. Returns their rows in order, for a response model that is a list of the read variant.
+    """Store the elements of a `Batch`. Returns their rows in order, for the response model `list[ReadVariant]`.
 
-    `make` is the entity, or a function that stores elements in another way. A 422 or 409 points at the failing element:
-    `#/17/age`. With `on_error="skip"` the response is a 207 with the created rows and the failures.
+    `make` is the entity, or a function that stores elements in another way. If an element fails, nothing is stored, and
+    the 422 or 409 points at it: `#/17/age`. With `on_error="skip"`, the others are stored, and an `Outcome` is
+    returned, which becomes a 207.
     """
     refused = {index: element for index, element in enumerate(elements) if isinstance(element, InvalidElement)}
     valid = {index: element for index, element in enumerate(elements) if index not in refused}
@@ -105,7 +106,7 @@ def _creation(session: WriteSession, elements: Mapping[int, T], make: type[Entit
 
 
 def _all_errors(refused: Mapping[int, InvalidElement]) -> Problem:
-    """Return the problem of invalid elements, with a bounded number of their errors."""
+    """Return the 422 for invalid elements, with a bounded number of their errors."""
     problems = [within(part.problem, index) for index, part in islice(refused.items(), MAX_ERRORS)]
     errors = [error for problem in problems for error in problem.extra["errors"]]
     return invalid(errors, more=sum(part.failure.error_count() for part in refused.values()) - len(errors))
@@ -121,7 +122,7 @@ async def _outcome(creation: Creation[Any], refused: Mapping[int, InvalidElement
 
 
 def shorten(problems: Sequence[Problem]) -> None:
-    """Leave out errors of several problems, so that they have at most `MAX_ERRORS_OF_ALL`, or one each."""
+    """Remove errors from problems, so that they have at most `MAX_ERRORS_OF_ALL` together, but one each."""
     most = max(1, MAX_ERRORS_OF_ALL // max(1, len(problems)))
     for problem in problems:
         errors = problem.extra.get("errors", ())

@@ -1,4 +1,4 @@
-"""Bulk update: the same changes to many rows in one statement, all of them or none."""
+"""Bulk update: makes the same changes to many rows by one UPDATE, to all of them or none."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, Any
@@ -32,9 +32,10 @@ async def change_many(
     changes: Mapping[str, Any],
     *conditions: ColumnElement[bool],
 ) -> Updated:
-    """Make the same changes to all of these rows, or to none: a 404 points at a missing id.
+    """Set the columns in `changes` of all rows with these ids that satisfy `conditions`, and raise their versions.
 
-    The count includes rows that had these values before; they get no new version.
+    Returns the number of rows. It includes those that have the new values already, whose version stays the same. If a
+    row is missing, nothing is changed, and a 404 points at its id.
     """
     existing_ids = (
         select(entity.id).where(col(entity.id).in_(ids), *conditions).order_by(col(entity.id)).with_for_update()
@@ -57,7 +58,7 @@ def _update_of(entity: type[Entity], ids: Collection[Any], changes: Mapping[str,
 
 
 def _differs(column: Any, value: Any) -> ColumnElement[bool]:
-    """Return whether a column has another value. JSON is compared as text: PostgreSQL does not compare it otherwise."""
+    """Return the SQL condition that a column has another value. JSON is compared as text, as PostgreSQL requires."""
     if isinstance(column.type, JsonColumn):
         column, value = cast(column, Text), cast(literal(value, column.type), Text)
     condition: ColumnElement[bool] = column.is_distinct_from(value)

@@ -1,4 +1,4 @@
-"""Callers: the dependency `Caller`, and the check that a caller may use a route."""
+"""Callers: the dependency `Caller`, and the check of the permission to use a route."""
 
 from typing import Annotated
 
@@ -10,28 +10,28 @@ from kit.http.principals import Principal
 from kit.runtime import runtime_of
 
 ANY_METHOD = "*"
-"""In `Runtime.permissions`: every method of a route, or a WebSocket."""
+"""Stands in `Runtime.permissions` for every method of a route, and for a WebSocket."""
 
 
 async def get_caller(connection: HTTPConnection) -> Principal | None:
-    """Return the user of the request; None without a token.
+    """Return the principal of the request; None without a token. Raises a 401 for an invalid token.
 
-    Raises a 401 for an invalid token, except on public routes.
+    On a route that needs no token, an invalid one counts as none.
     """
     return await runtime_of(connection).authenticator.caller(connection, route_permission(connection))
 
 
 Caller = Annotated[Principal | None, Depends(get_caller)]
-"""The user of the request, with `id` and `roles`; None without a token."""
+"""The dependency with the principal of the request, which has `id` and `roles`; None without a token."""
 
 
 async def check_permission(connection: HTTPConnection, caller: Caller) -> None:
-    """Refuse callers who may not use the route (401, 403). The whole application depends on it."""
+    """Raise a 401 or 403 for a caller without the permission for the route. A dependency of the whole application."""
     runtime_of(connection).authenticator.authorize(caller, route_permission(connection))
 
 
 def route_permission(connection: HTTPConnection) -> Who:
-    """Return the permission of the route of this request; superusers for an unknown route."""
+    """Return who may use the route of the request; superusers for a route that was not checked."""
     who = known_permission(connection)
     if who is None:  # the route has replaced an equal one since the routes were checked
         runtime_of(connection).check_routes()
@@ -40,6 +40,6 @@ def route_permission(connection: HTTPConnection) -> Who:
 
 
 def known_permission(connection: HTTPConnection) -> Who | None:
-    """Return the permission of the route, if it was checked."""
+    """Return who may use the route of the request; None if the route was not checked."""
     route, permissions = id(connection.scope.get("route")), runtime_of(connection).permissions
     return permissions.get((route, connection.scope.get("method", ANY_METHOD))) or permissions.get((route, ANY_METHOD))

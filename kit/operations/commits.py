@@ -1,4 +1,4 @@
-"""Commits of streams: the transaction is committed before the last part of the response is sent."""
+"""Commits of streams and background tasks: commits the session before the end of a response, and again after it."""
 
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -8,7 +8,7 @@ from kit.operations.unit_of_work import COMMITTING_SEND, commit
 
 
 async def commit_open_transaction(session: ReadSession | WriteSession | None) -> None:
-    """Commit the changes since the last commit, if there are any."""
+    """Commit a write session if it has an open transaction. Raises a 503 if the outcome is unknown."""
     if isinstance(session, WriteSession) and session.in_transaction():
         await session.prepare_commit()  # a failure here means that nothing was applied
         await commit(session)
@@ -23,10 +23,13 @@ class CommittingSend:
     def __init__(self, send: Send, session: ReadSession | WriteSession | None = None) -> None:
         self.send, self.session, self.is_complete = send, session, False
         self.is_taken_over = self.continues = False
-        """Whether `session` comes from a unit of work; whether a stream or background tasks use it afterwards."""
+        """`is_taken_over`: `session` comes from a unit of work. `continues`: a stream or a background task uses it."""
 
     def take_over(self, session: WriteSession, *, continues: bool) -> None:
-        """Take a session of a unit of work, which is committed when dependencies with `scope="function"` have ended."""
+        """Take the session of a unit of work, to be committed when dependencies with `scope="function"` have ended.
+
+        `continues`: a stream or a background task uses the session afterwards.
+        """
         self.session, self.is_taken_over, self.continues = session, True, continues
 
     async def __call__(self, message: Message) -> None:
@@ -37,7 +40,7 @@ class CommittingSend:
 
 
 class CommitBeforeEnd:
-    """ASGI middleware around the routes: makes the `CommittingSend` of each request and WebSocket."""
+    """ASGI middleware around the routes: creates the `CommittingSend` of each request and WebSocket."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -51,7 +54,7 @@ class CommitBeforeEnd:
 
 
 class SessionResponse(Response):
-    """A stream, or a response with background tasks, whose session is open until they end.
+    """A stream, or a response with background tasks, with a session that stays open until they end.
 
     Their changes are committed at the end, or rolled back if the client disconnects before.
     """

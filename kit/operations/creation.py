@@ -1,8 +1,8 @@
-"""Creation of many elements: all or none of them, or each that does not fail, by few statements.
+"""Creation of many elements: either all or none, or each that does not fail, by few statements.
 
-All elements are tried at once, on a savepoint. If they fail, the first failing element is found by bisection, or all
-failing elements are found in chunks: half as many elements after a failure, and twice as many after a success. After
-`MAX_FAILED_CHUNKS` failures the others are tried one by one.
+All elements are tried at once, in a savepoint. If they fail, then for all or none the first failing element is found by
+bisection. For each that does not fail, they are tried in chunks, of half the size after a failure, and of twice the
+size after a success. After `MAX_FAILED_CHUNKS` failures the remaining elements are tried one by one.
 """
 
 from abc import ABC, abstractmethod
@@ -19,13 +19,13 @@ from kit.models.entities import Entity
 
 T = TypeVar("T")
 MAX_FAILED_CHUNKS = 50
-"""So many chunks may fail for elements that fail in another one too: then most elements are better tried alone."""
+"""The number of failed chunks after which elements are tried one by one: so many failures mean that most fail."""
 Make = Callable[[WriteSession, Sequence[T]], Awaitable[Sequence[Entity]]]
-"""Stores valid elements, and returns their rows in the same order."""
+"""A function that stores valid elements, and returns their rows in the same order."""
 
 
 class UndoneError(Exception):
-    """Rolls a savepoint back."""
+    """Raised to roll a savepoint back."""
 
 
 def refuse_unless(*, is_kept: bool) -> None:
@@ -34,7 +34,7 @@ def refuse_unless(*, is_kept: bool) -> None:
 
 
 def problem_of_element(failure: Exception) -> Problem:
-    """Return the problem of a single element. Raises the failure again if it concerns all elements."""
+    """Return the problem for a failure that an element has caused. Raises other failures again, such as a 503."""
     problem = problem_from(failure) if isinstance(failure, HTTPException) else problem_of(failure)
     if problem is None or problem.status_code >= 500 or meaning_of(failure) == "again":
         raise failure
@@ -43,19 +43,22 @@ def problem_of_element(failure: Exception) -> Problem:
 
 
 def within(problem: Problem, part: int | str) -> Problem:
-    """Return the problem with pointers relative to the whole body: `#/17/age` for `#/age` of element 17."""
+    """Prefix the pointers of a problem by the part of the body to which they are relative. Returns the problem.
+
+    `#/age` becomes `#/17/age` for the part 17.
+    """
     for error in problem.extra.get("errors", ()):
         error["pointer"] = f"#/{part}{error['pointer'].removeprefix('#')}"
     return problem
 
 
 class Creation(ABC, Generic[T]):
-    """Creates elements, which are identified by their indexes in the request."""
+    """Creates the elements of a request. They are identified by their indexes in it."""
 
     def __init__(self, session: WriteSession, elements: Mapping[int, T]) -> None:
         self.session, self.elements = session, elements
         self.created: dict[int, Sequence[Entity]] = {}
-        """The rows, by the index of the first element of those that were stored together."""
+        """The created rows of each chunk, by the index of its first element."""
         self.failed: dict[int, Problem] = {}
 
     @property
@@ -69,7 +72,7 @@ class Creation(ABC, Generic[T]):
         while indexes and await self.attempt(indexes):
             passing = await self._longest_passing(indexes)
             if passing and await self.attempt(indexes[:passing]):
-                continue  # another transaction has stored an equal value since
+                continue  # another transaction has stored an equal value in between
             if problem := await self.attempt(indexes[passing : passing + 1]):
                 raise within(problem, indexes[passing])
             indexes = indexes[passing + 1 :]
@@ -77,7 +80,7 @@ class Creation(ABC, Generic[T]):
     async def _longest_passing(self, indexes: Sequence[int]) -> int:
         """Return the number of elements before the first one that fails. Stores none of them.
 
-        So it holds no locks, and failing requests cannot deadlock.
+        Each savepoint is rolled back, so that no locks remain by which failing requests could deadlock.
         """
         passing, failing = 0, len(indexes)
         while failing - passing > 1:
@@ -89,7 +92,7 @@ class Creation(ABC, Generic[T]):
         return passing
 
     async def create_each(self) -> None:
-        """Create the elements that do not fail, and note the problems of the others."""
+        """Create the elements that do not fail, and store the problems of the others in `failed`."""
         await self.try_chunks(list(self.elements))
 
     async def try_chunks(self, indexes: Sequence[int]) -> None:
@@ -106,7 +109,7 @@ class Creation(ABC, Generic[T]):
                 start += 1
 
     async def attempt(self, indexes: Sequence[int], *, is_kept: bool = True) -> Problem | None:
-        """Create these elements on a savepoint. Returns the problem if they fail."""
+        """Create these elements in a savepoint, rolled back unless `is_kept`. Returns the problem if they fail."""
         try:
             async with self.session.begin_nested():
                 rows = await self.store(indexes)
@@ -120,14 +123,14 @@ class Creation(ABC, Generic[T]):
 
     @abstractmethod
     async def store(self, indexes: Sequence[int]) -> Sequence[Entity]:
-        """Store these elements. Returns their rows."""
+        """Store these elements, and return their rows in the same order."""
 
     def keep(self, indexes: Sequence[int], rows: Sequence[Entity]) -> None:
         self.created[indexes[0]] = rows
 
 
 class MadeCreation(Creation[T]):
-    """Creates elements by a function of the resource."""
+    """Creates elements by a function `make` of the resource."""
 
     def __init__(self, session: WriteSession, elements: Mapping[int, T], make: Make[T]) -> None:
         super().__init__(session, elements)

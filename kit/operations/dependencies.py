@@ -1,4 +1,4 @@
-"""Dependencies of handlers: `Session` and `ReadSession`, which tests may override like any dependency."""
+"""Dependencies of handlers: `Session`, `ReadSession` and `Registration`, which tests may override as usual."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -19,7 +19,7 @@ from kit.runtime import runtime_of
 
 
 async def get_read_session(connection: HTTPConnection) -> AsyncIterator[sessions.ReadSession]:
-    """Yield the session of the unit of work, or a new one. It is open until the response has been sent.
+    """Yield the session of the unit of work, or a new read session. It is open until the response has been sent.
 
     If the route takes `Session` too, both are the same session, so that reads see uncommitted changes.
     """
@@ -33,23 +33,23 @@ async def get_read_session(connection: HTTPConnection) -> AsyncIterator[sessions
 
 
 async def get_session(connection: HTTPConnection) -> AsyncIterator[sessions.WriteSession]:
-    """Yield the session of the unit of work, or a new one, which `commit_before_response` commits.
+    """Yield the session of the unit of work, or a new write session, which `commit_before_response` commits.
 
-    Later changes by a stream or a background task are committed at its end.
+    Later changes, by a stream or a background task, are committed at the end of that.
     """
     async with _writing_session(connection) as session:
         yield session
 
 
 def _takes_session(connection: HTTPConnection) -> bool:
-    """Return whether a plain route takes `Session`, and no test has overridden it."""
+    """Return whether the route, which is not an operation, also takes `Session`, and this is not overridden."""
     is_overridden = get_session in connection.scope["app"].dependency_overrides
     return not is_overridden and id(connection.scope.get("route")) in runtime_of(connection).writing_routes
 
 
 @asynccontextmanager
 async def _writing_session(connection: HTTPConnection) -> AsyncIterator[sessions.WriteSession]:
-    """Provide the write session of a request. Outside of a unit of work the first dependency creates it."""
+    """Yield the write session of a request. Outside of a unit of work, the first dependency creates it."""
     unit, committing_send = UNIT.get(), connection.scope[COMMITTING_SEND]
     if unit is None and committing_send.session is not None:
         yield committing_send.session
@@ -71,16 +71,15 @@ def _new_session(connection: HTTPConnection) -> sessions.WriteSession:
 
 
 async def compose_text(connection: HTTPConnection) -> None:
-    """Put the text of the path's parameters into the form NFC. The whole application depends on it."""
+    """Normalise the path parameters to NFC. A dependency of the whole application."""
     compose_path(connection.scope)
 
 
 async def commit_before_response(connection: HTTPConnection) -> AsyncIterator[None]:
-    """Commit after the handler, unless a unit of work does. The whole application depends on it.
+    """Commit the session of a route after the handler, before the response. A dependency of the whole application.
 
-    FastAPI ends it after the other dependencies with `scope="function"`, which may write at their end. So it also
-    commits the session of a unit of work that has such dependencies. The session of a generator is committed at its
-    end: it may have begun to run.
+    A unit of work commits its session itself, except if a dependency has `scope="function"`: this may write at its end,
+    and FastAPI ends it before the present dependency. The session of a generator is committed at the generator's end.
     """
     committing_send, continues = connection.scope[COMMITTING_SEND], False
     try:
@@ -96,13 +95,13 @@ async def commit_before_response(connection: HTTPConnection) -> AsyncIterator[No
 
 
 Session = Annotated[sessions.WriteSession, Depends(get_session)]
-"""For handlers that write: one transaction, committed after the handler and before the response."""
+"""The session of handlers that write: one transaction, committed after the handler and before the response."""
 ReadSession = Annotated[sessions.ReadSession, Depends(get_read_session)]
-"""For handlers that read: each statement outside of any transaction."""
+"""The session of handlers that only read, in autocommit."""
 
 
 async def get_registration(request: Request) -> Callable[[], Awaitable[None]]:
-    """Return a function that counts a registration from the client's address; it raises a 429 after too many."""
+    """Return a function that counts a registration from the client's address, and raises a 429 after too many."""
     address = request.client.host if request.client else ""
     return partial(runtime_of(request).login_limits.count_registration, address)
 

@@ -1,7 +1,7 @@
-"""Creation of rows of an entity: elements with the same fault are found together, by one SELECT for each key.
+"""Creation of rows of an entity: finds failing elements by one SELECT for each key, instead of one by one.
 
-After a failure, a SELECT for each foreign key finds the values that refer to nothing, and one for each unique key those
-that are taken. Of the elements with the same fault one is tried, and its problem is that of the others.
+After a failure, a SELECT for each foreign key finds the values whose target row is missing, and a SELECT for each
+unique key finds the values that are taken. Of the elements with the same fault, one is tried, and all get its problem.
 """
 
 from collections import defaultdict
@@ -20,27 +20,27 @@ from kit.models.entities import Entity
 from kit.operations.creation import Creation
 
 SHARED = ("taken", "missing-reference", "forbidden")
-"""The kinds of problems that all elements with the same fault have."""
+"""The kinds of problems that apply to all elements with the same fault."""
 Fault = Hashable
-"""Identifies the keys of a row whose values are taken, or refer to nothing."""
+"""Identifies a key whose value is taken, or whose target row is missing."""
 
 
 async def rows_of(entity: type[Entity], elements: Sequence[Any]) -> list[Any]:
-    """Return new rows with the values of these elements."""
+    """Return new rows with the values of these elements, validated by the entity."""
     return await in_turns(entity.model_validate, elements)
 
 
 class EntityCreation(Creation[Any]):
-    """Creates rows of an entity. They are validated before the transaction begins, which may lock the database."""
+    """Creates rows of an entity. They are validated before the transaction begins, which locks a SQLite database."""
 
     def __init__(self, session: WriteSession, elements: Mapping[int, Any], entity: type[Entity]) -> None:
         super().__init__(session, elements)
         self.entity = entity
         self.prepared: dict[int, Any] = {}
-        """New rows that were not tried yet."""
+        """The new rows, by index, that were not tried yet."""
 
     async def prepare(self, indexes: Sequence[int]) -> None:
-        """Validate the rows of elements that have none."""
+        """Make the rows of those elements that have none in `prepared`."""
         missing = [index for index in indexes if index not in self.prepared]
         rows = await rows_of(self.entity, [self.elements[index] for index in missing])
         self.prepared |= dict(zip(missing, rows, strict=True))
@@ -69,9 +69,9 @@ class EntityCreation(Creation[Any]):
             rest = [index for index in rest if index not in faults]
 
     def _first_of_equal(self, indexes: Sequence[int]) -> tuple[list[int], list[int]]:
-        """Return the elements without those that have a unique value of an earlier one; and the others.
+        """Split elements: into the first ones with each unique value, and those that repeat a value of these.
 
-        On PostgreSQL the first ones are in key order, so that requests that try chunks do not wait in a cycle.
+        On PostgreSQL the first ones are sorted by their keys, so that concurrent requests cannot deadlock.
         """
         first: list[int] = []
         later: list[int] = []
@@ -85,7 +85,7 @@ class EntityCreation(Creation[Any]):
         return first, later
 
     async def _faults(self, indexes: Sequence[int]) -> dict[int, frozenset[Fault]]:
-        """Return the faults of these elements. Those without faults are left out."""
+        """Return the faults by element, for those of the elements that have any."""
         await self.prepare(indexes)
         rows = {index: self.prepared[index] for index in indexes}
         found: defaultdict[int, set[Fault]] = defaultdict(set)
@@ -113,11 +113,11 @@ class EntityCreation(Creation[Any]):
             existing = existing if condition is None else existing.where(condition)
             taken = set(map(tuple, connection.execute(existing)))
             for index, given in values.items():
-                if given in taken:  # under a condition, of the same values of its columns
+                if given in taken:  # in a partial index, the columns of the condition are part of the fault
                     yield index, (key.fields, *key.values_of_condition(rows[index], condition))
 
     async def _judge(self, faults: Mapping[int, frozenset[Fault]]) -> None:
-        """Try one element of those with the same faults. Its problem is that of the others, if it is of this kind."""
+        """Try one of the elements with the same faults. If the kind of its problem is in `SHARED`, all get it."""
         groups: defaultdict[frozenset[Fault], list[int]] = defaultdict(list)
         for index, fault in faults.items():
             groups[fault].append(index)

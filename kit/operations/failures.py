@@ -1,4 +1,4 @@
-"""Failures of handlers: whether they are temporary, and the response of the application's exception handlers."""
+"""Failures of handlers: tells whether they are temporary, and finds the application's exception handlers for them."""
 
 import inspect
 from collections.abc import Callable
@@ -14,12 +14,15 @@ from kit.database.errors import FAILURES, meaning_of
 
 
 def is_temporary(failure: Exception) -> bool:
-    """Return whether the same request may succeed if it is tried again now: a conflict with another transaction."""
+    """Return whether the request may succeed if it is run again at once, as after a conflict between transactions."""
     return isinstance(failure, FAILURES) and meaning_of(failure) == "again"
 
 
 async def handled(request: Request, failure: Exception) -> Response | None:
-    """Return the response of the application's exception handler; None if there is no handler for this exception."""
+    """Return the response of the application's exception handler for a failure; None if it has none.
+
+    A database failure is replaced by its problem before.
+    """
     meant = problem_of(failure) if isinstance(failure, FAILURES) else failure
     handler = None if meant is None else _handler_of(request, meant)
     if handler is None:
@@ -31,7 +34,7 @@ async def handled(request: Request, failure: Exception) -> Response | None:
 
 
 def _handler_of(request: Request, failure: Exception) -> Callable[..., Any] | None:
-    """Return the handler of the status of an HTTPException, or of the nearest class; not the one of all exceptions."""
+    """Return the handler for the status of an HTTPException, or for the nearest base class except `Exception`."""
     handlers: dict[Any, Callable[..., Any]] = request.app.exception_handlers
     status = [failure.status_code] if isinstance(failure, HTTPException) else []
     kinds = [kind for kind in type(failure).__mro__ if kind not in (Exception, BaseException)]

@@ -1,4 +1,4 @@
-"""Handlers: the kind of a handler function, determined as FastAPI does: behind `functools.partial` and decorators."""
+"""Handlers: tells whether a handler is async or a generator, as FastAPI does, behind `partial` and decorators."""
 
 import functools
 import inspect
@@ -11,7 +11,7 @@ Handler = Callable[..., Any]
 
 
 def is_generator(handler: Handler) -> bool:
-    """Return whether a handler is a generator, which streams its response."""
+    """Return whether a handler is a generator function, which streams its response."""
     return any(inspect.isgeneratorfunction(part) or inspect.isasyncgenfunction(part) for part in _forms(handler))
 
 
@@ -28,5 +28,5 @@ def _forms(handler: Handler) -> list[Any]:
 
 
 def awaitable(handler: Handler) -> Callable[..., Awaitable[Any]]:
-    """Return the handler as an async function. A handler that is not async runs in a thread."""
+    """Return an async function that calls the handler, in a thread if it is not async."""
     return handler if is_coroutine(handler) else functools.partial(run_in_threadpool, handler)

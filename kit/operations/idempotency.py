@@ -1,7 +1,7 @@
 """Idempotency: the first response to an `Idempotency-Key` is stored with its effect, and replayed to later requests.
 
-The row of the key is inserted first in the transaction. So a second request with the key waits in the database until
-the first is committed or rolled back, and the key is stored if and only if the effect is.
+The transaction of a request begins with the INSERT of its key. Therefore a second request with the key waits in the
+database until the first one is committed or rolled back, and the key is stored if and only if the effect is.
 """
 
 import asyncio
@@ -30,24 +30,24 @@ from kit.runtime import runtime_of
 REPLAYED = "Idempotency-Replayed"
 LIFETIME = timedelta(hours=24)
 MAX_WAIT_SECONDS = 0.7
-"""The longest wait for the first request with the same key, in seconds; then a 409."""
+"""The maximum wait for the first request with the same key, in seconds. Then the response is a 409."""
 MAX_REMOVED = 5
-"""The number of expired rows that a request removes: more than it adds, so that they do not accumulate."""
+"""The maximum number of expired rows that a request removes. It adds one row, so they do not accumulate."""
 STORED_FAILURES = (404, 409)
-"""Statuses of failures caused by the stored data, which are stored as first responses, like successes."""
+"""The status codes of failures that are caused by the stored data, and are stored and replayed like successes."""
 UNANSWERED, INTERRUPTED = 0, 1
-"""Statuses of a key without a response: the first request is running; or it has failed after its handler committed."""
+"""The `status` of a key without a response: its request is running, or has failed after its handler committed."""
 MAX_DELAY_SECONDS = 60
-"""Seconds after the deadline of a request without a response after which its process must have ended."""
+"""A request without a response has failed, with its process, if its deadline passed this number of seconds ago."""
 NOT_STORED = ("content-length", "set-cookie", "date")
 LOCK_TIMEOUT = "55P03"
 INSERT: Mapping[str, Any] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
 locks: WeakValueDictionary[tuple[asyncio.AbstractEventLoop, bytes], asyncio.Lock] = WeakValueDictionary()
-"""The locks of keys in use. Each event loop has its own, because a lock belongs to a loop."""
+"""The locks of the keys of running requests, by event loop, to which a lock belongs."""
 
 
 class StoredResponse(SQLModel, table=True):
-    """A key with the digest of its request, and the response to it."""
+    """A key, the digest of its request, and the response."""
 
     __tablename__ = "idempotency_key"
     __table_args__ = (Index(None, "created_at"),)
@@ -62,7 +62,10 @@ class StoredResponse(SQLModel, table=True):
 
 @asynccontextmanager
 async def exclusive(key: IdempotencyKey) -> AsyncIterator[None]:
-    """Serialize the requests with this key in this process, so that waiting requests hold no connections."""
+    """Serialize the requests with a key in this process, so that waiting requests occupy no database connections.
+
+    Raises a 409 after `MAX_WAIT_SECONDS`.
+    """
     lock = locks.setdefault((asyncio.get_running_loop(), key.id), asyncio.Lock())
     try:
         async with asyncio.timeout(MAX_WAIT_SECONDS):
@@ -78,7 +81,10 @@ async def exclusive(key: IdempotencyKey) -> AsyncIterator[None]:
 async def execute_once(
     request: Request, key: IdempotencyKey, session: WriteSession, work: Callable[[], Awaitable[Response]]
 ) -> Response:
-    """Return the response of `work`, stored in the same transaction, or the response that was stored before."""
+    """Run `work` and store its response in the same transaction, or return the response that is stored for the key.
+
+    Raises a 409 if the first request is still running or was interrupted, and a 422 if it had other content.
+    """
     if not await _claim(session, key):
         return await _replay(request, session, key)
     try:
@@ -92,7 +98,7 @@ async def execute_once(
 async def _first_stored(
     request: Request, session: WriteSession, key: IdempotencyKey, work: Callable[[], Awaitable[Response]]
 ) -> Response:
-    """Store the response of the work under the key. The key is claimed again if the work has rolled it back."""
+    """Run `work` and store its response for the key, which is inserted again if the handler has rolled back."""
     response = await _first_response(request, session, key, work)
     if not await _store(session, key, response):  # the handler has rolled back its transaction, and so the key
         if not await _claim(session, key):
@@ -105,10 +111,10 @@ async def _first_stored(
 async def _first_response(
     request: Request, session: WriteSession, key: IdempotencyKey, work: Callable[[], Awaitable[Response]]
 ) -> Response:
-    """Return the response of the work. Its changes are rolled back after a failure caused by the data.
+    """Run `work` in a savepoint, and return its response. A failure caused by the data rolls its changes back.
 
-    A handler may commit or roll back itself, which ends the savepoint too. Committed changes must not be repeated, so
-    after a commit every failure is stored as the first response.
+    A handler may itself commit or roll back, which ends the savepoint. Committed changes must not be repeated, so after
+    a commit every failure is stored as the first response.
     """
     savepoint = await session.begin_nested()
     try:
@@ -124,7 +130,7 @@ async def _first_response(
 
 
 async def _response_to_failure(request: Request, failure: Exception) -> Response:
-    """Return the response to a failure caused by the data. Other failures are raised again."""
+    """Return the response to a failure that the stored data has caused. Raises other failures again."""
     response = None if is_temporary(failure) else await handled(request, failure)
     if response is None or response.status_code not in STORED_FAILURES:
         raise failure
@@ -134,9 +140,9 @@ async def _response_to_failure(request: Request, failure: Exception) -> Response
 async def _response_after_commit(
     request: Request, session: WriteSession, key: IdempotencyKey, failure: Exception
 ) -> Response:
-    """Return the response to a failure after the handler has ended the transaction.
+    """Return the response to a failure of a handler that has committed or rolled back.
 
-    After a commit it is the response to any failure, otherwise only to a failure caused by the data.
+    After a rollback, failures are raised again unless the stored data has caused them.
     """
     await session.rollback()
     is_committed = (
@@ -147,8 +153,8 @@ async def _response_after_commit(
 
 
 async def _note_end(session: WriteSession, key: IdempotencyKey) -> None:
-    """Store that a request has failed after its handler committed, for the responses to repeated requests."""
-    with suppress(*FAILURES):  # later requests then conclude it from the time that has passed
+    """Mark the key of a request that has failed after its handler committed as `INTERRUPTED`."""
+    with suppress(*FAILURES):  # without the mark, `_replay` concludes it from the time that has passed
         await session.rollback()
         unanswered = (col(StoredResponse.id) == key.id, col(StoredResponse.status) == UNANSWERED)
         await session.exec(update(StoredResponse).where(*unanswered).values(status=INTERRUPTED))
@@ -169,7 +175,10 @@ def _in_flight() -> Problem:
 
 
 async def _claim(session: WriteSession, key: IdempotencyKey) -> bool:
-    """Claim the key; False if it was used within its lifetime. Waits for a transaction that has just claimed it."""
+    """Insert the key, or take over an expired one. Returns False if it was used within its lifetime.
+
+    Waits for another transaction that has just inserted it; after `MAX_WAIT_SECONDS` it raises a 409.
+    """
     insert = INSERT[session.get_bind().dialect.name]
     fields = {"request": key.request, "created_at": now(), "status": UNANSWERED}
     row = insert(StoredResponse).values(id=key.id, headers={}, body=b"", **fields)
@@ -195,7 +204,10 @@ async def _replay(request: Request, session: WriteSession, key: IdempotencyKey) 
 
 
 async def _store(session: WriteSession, key: IdempotencyKey, response: Response) -> bool:
-    """Store the response to this key; False if the transaction does not hold the key."""
+    """Store the response for the key. Returns False if the key is not in the transaction any more.
+
+    Raises a 422 for a response that cannot be stored, such as a stream.
+    """
     if not hasattr(response, "body") or "no-store" in response.headers.get("cache-control", ""):
         raise refused("The answer of this operation cannot be stored, so it takes no key")
     headers = {name: value for name, value in response.headers.items() if name not in NOT_STORED}
@@ -206,7 +218,7 @@ async def _store(session: WriteSession, key: IdempotencyKey, response: Response)
 
 
 async def _remove_expired(session: WriteSession) -> None:
-    """Remove a few expired rows. Rows that another transaction has locked are skipped."""
+    """Delete up to `MAX_REMOVED` expired rows. Rows that another transaction has locked are skipped."""
     oldest = select(StoredResponse.id).where(_is_expired()).order_by(col(StoredResponse.created_at)).limit(MAX_REMOVED)
     # PostgreSQL may execute a subquery again for each row, and remove more rows, unless it is materialized.
     found = oldest.with_for_update(skip_locked=True).cte("oldest").prefix_with("MATERIALIZED", dialect="postgresql")

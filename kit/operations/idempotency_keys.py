@@ -1,4 +1,4 @@
-"""Idempotency keys: the identity of a request with an `Idempotency-Key`, and the digest of its content."""
+"""Idempotency keys: parses the header `Idempotency-Key`, and makes the digests by which a request is recognised."""
 
 import hashlib
 import hmac
@@ -27,16 +27,16 @@ HEADER = "Idempotency-Key"
 FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
 NO_LIMITS: Mapping[str, Any] = MappingProxyType({})
 CALLER = "kit.overriding_caller"
-"""The key, in a copy of the ASGI scope, of the caller that an override of a test returns."""
+"""The key, in a copy of the ASGI scope, of the caller that an override of `get_caller` returns."""
 KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
 @dataclass(frozen=True)
 class IdempotencyKey:
-    """The digests of a request: `id` of caller, method, path and key, `request` of the query and the body.
+    """The digests of a request: `id` of its caller, method, path and key; `request` of its query and body.
 
     `request` is a keyed digest (HMAC) with the first secret, because a body may contain a password. `older` are the
-    digests with the other secrets.
+    digests with the other secrets, for keys that were stored before the secret was rotated.
     """
 
     id: bytes
@@ -45,9 +45,10 @@ class IdempotencyKey:
 
 
 async def key_of(request: Request, form_limits: Mapping[str, Any] = NO_LIMITS) -> IdempotencyKey | None:
-    """Return the key of a POST, or None.
+    """Return the key of a POST; None without the header, and for other methods.
 
-    Raises a 422 if it is not 1 to 255 visible ASCII characters, or is repeated.
+    Raises a 422 if it is not 1 to 255 visible ASCII characters, if it is repeated, or if requests need a token and this
+    one has none.
     """
     lines = headers(request.scope, b"idempotency-key") if request.method == "POST" else []
     if not lines:
@@ -66,7 +67,7 @@ async def key_of(request: Request, form_limits: Mapping[str, Any] = NO_LIMITS) -
 
 
 async def _overriding_caller(request: Request) -> int | None:
-    """Return the id of the caller that an override of `get_caller` returns. FastAPI solves its dependencies."""
+    """Return the id of the caller that an override of `get_caller` returns. FastAPI calls it with its dependencies."""
     router = APIRouter(dependency_overrides_provider=request.app)
     router.add_api_route("/", _note_caller, methods=["POST"], response_model=None)
     scope = dict(request.scope)
@@ -84,7 +85,7 @@ async def _discard(_: Message) -> None:
 
 
 async def _content(request: Request, form_limits: Mapping[str, Any]) -> Any:
-    """Return the content of the body. Forms are parsed, because their boundary differs each time that they are sent."""
+    """Return the content of the body for the digest. Forms are parsed, because a repeated one has another boundary."""
     body, media_type = await request.body(), header(request.scope, b"content-type") or ""
     if not body:
         return None

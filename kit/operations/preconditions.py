@@ -1,4 +1,4 @@
-"""Preconditions: `If-Match` and `If-None-Match` of requests that change something (RFC 9110, section 13.1)."""
+"""Preconditions: `If-Match` and `If-None-Match` of requests that write (RFC 9110, section 13.1)."""
 
 import re
 from collections.abc import Awaitable, Callable
@@ -20,9 +20,9 @@ ANY = "*"
 
 
 def condition(scope: Scope, name: str) -> str | None:
-    """Return `*`, or the entity tags of a precondition; None if it is absent. Raises a 422 if it is malformed.
+    """Return the value of a precondition header: `*`, or a list of entity tags; None if it is absent.
 
-    Several lines are one list (RFC 9110, section 5.3).
+    Repeated headers are joined (RFC 9110, section 5.3). Raises a 422 if the value is malformed.
     """
     lines = headers(scope, name.lower().encode())
     if not lines:
@@ -34,14 +34,15 @@ def condition(scope: Scope, name: str) -> str | None:
 
 
 def matches(given: str, row: Stamped) -> bool:
-    """Return whether a condition is `*`, or has the tag of a row's version, or the weak form of this tag."""
+    """Return whether a condition is `*`, or contains the entity tag of a row's version in its strong or weak form."""
     return given == ANY or any(tag == str(row.version) for _, tag in TAG.findall(given))
 
 
 class Precondition:
-    """Returns a row if `If-Match` is absent or matches it, and `If-None-Match` does not. Raises a 412 otherwise.
+    """Checks the preconditions of a request. `precondition(row)` returns the row, or raises a 412.
 
-    Raises a 422 for a malformed header. The weak tag of a version (`W/"2"`, of a compressed response) matches too.
+    A row satisfies them if `If-Match` is absent or matches it, and `If-None-Match` is absent or does not. The weak tag
+    of a version (`W/"2"`, from a compressed response) matches too. A malformed header is a 422.
     """
 
     def __init__(self, request: Request) -> None:
@@ -62,10 +63,10 @@ def existing(detail: str = "The resource already exists.") -> Problem:
 
 
 async def created_only(scope: Scope, attempt: Callable[[], Awaitable[Response]]) -> Response:
-    """Return the response of an attempt to create rows with `If-None-Match`.
+    """Return the response of `attempt`, which serves a POST with `If-None-Match`.
 
-    With `*` it is a 412, instead of a 409, if another row has a unique value of a new one, because that row is then the
-    one that should not exist. Tags match no row that does not exist yet.
+    With `*`, it is a 412 instead of a 409 if another row has a unique value of the new one: the row exists. Entity tags
+    have no effect, because a new row has no version yet.
     """
     if condition(scope, "If-None-Match") != ANY:
         return await attempt()
@@ -76,7 +77,7 @@ async def created_only(scope: Scope, attempt: Callable[[], Awaitable[Response]])
         if problem is None or problem.kind != TAKEN:
             raise
         raise existing(f"The resource already exists: {problem.detail}") from failure
-    if response.status_code == 409 and f"urn:problem:{TAKEN}".encode() in response.body:  # stored with its key
+    if response.status_code == 409 and f"urn:problem:{TAKEN}".encode() in response.body:  # replayed by idempotency
         raise existing()
     return response
 
@@ -86,4 +87,4 @@ async def precondition_of(request: Request) -> Precondition:  # async, so that F
 
 
 IfMatch = Annotated[Precondition, Depends(precondition_of)]
-"""For handlers that change a row: `matching(row)` returns the row if its version matches `If-Match`."""
+"""The dependency of handlers that change a row: `matching(row)` returns the row, or raises a 412."""

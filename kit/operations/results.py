@@ -1,4 +1,4 @@
-"""Results: converts the result of a handler to the value that FastAPI serializes, and sets the response headers."""
+"""Results: converts the result of a handler to the value that FastAPI serializes, and sets response headers."""
 
 import functools
 import re
@@ -22,11 +22,11 @@ from kit.query.pages import Page
 from kit.query.related import load_lists
 
 WITHOUT_ESCAPES = re.compile(r"[A-Za-z0-9._~=&,-]*")
-"""Query strings that are the same when they are decoded and encoded again."""
+"""Query strings without escapes, which decoding and encoding would not change."""
 
 
 def with_converted_result(handler: Handler) -> Handler:
-    """Wrap a handler: flush its session afterwards, and convert its result for FastAPI. Generators are not wrapped."""
+    """Return a handler that also flushes its session, and converts its result for FastAPI; a generator unchanged."""
     if is_generator(handler):
         return handler
 
@@ -45,21 +45,21 @@ def with_converted_result(handler: Handler) -> Handler:
 
 
 async def loaded_and_converted(unit: Unit, result: Any) -> Any:
-    """Convert a result after the flush, and load before what it shows and has not been loaded."""
+    """Load the values of a result that its response contains and that are not loaded, and convert it for FastAPI."""
     await load_included(unit, result)
     await load_unloaded(result, variant_of(unit.request.scope["route"].response_model) or item_variant(unit))
     return convert_result(unit, result)
 
 
 async def load_included(unit: Unit, result: Any) -> None:
-    """Read the lists that are embedded in the row that a handler returned, by the session that has the row."""
+    """Load the lists in the parameter `include` for the row that a handler returned, by the session of the row."""
     query: ListQuery | None = unit.request.scope.get(QUERY)
     if query is not None and query.included and isinstance(result, query.model):
         await load_lists(async_object_session(result) or unit.session, query, [result])  # type: ignore[arg-type]
 
 
 def convert_result(unit: Unit, result: Any) -> Any:
-    """Convert a result for validation by the response model. Sets the response headers in the unit of work."""
+    """Return a result in a form that the response model validates. Sets the response headers in the unit of work."""
     if isinstance(result, Page):
         return convert_page(unit, result)
     if isinstance(result, Entity):
@@ -80,7 +80,7 @@ def convert_page(unit: Unit, page: Page) -> Any:
 
 
 def page_headers(request: Request, page: Page) -> dict[str, str]:
-    """Return `Link` to the next page, if any, and the total or its estimate, if requested."""
+    """Return the headers of a page: `Link` to the next one, if any, and the total or its estimate, if requested."""
     headers = {}
     if page.cursor is not None:
         headers["link"] = f'<{next_page(request, page.cursor)}>; rel="next"'
@@ -92,7 +92,7 @@ def page_headers(request: Request, page: Page) -> dict[str, str]:
 
 
 def next_page(request: Request, cursor: str) -> str:
-    """Return a reference relative to this host (RFC 8288), so that it does not depend on the Host header."""
+    """Return the reference to the next page. It is relative (RFC 8288), so it does not depend on the Host header."""
     text = request.scope["query_string"].decode("latin-1")
     if WITHOUT_ESCAPES.fullmatch(text):  # most queries, which need no encoding
         parts = [part for part in text.split("&") if part and not part.startswith(("offset=", "cursor="))]
@@ -104,7 +104,7 @@ def next_page(request: Request, cursor: str) -> str:
 
 
 def convert_row(unit: Unit, row: Entity) -> Any:
-    """Convert a row to its read variant, and set its ETag and Location."""
+    """Return the read variant of a row, and set its ETag and Location."""
     route = unit.request.scope["route"]
     read = variant_of(route.response_model)
     refuse_without_model(route, row)
@@ -116,7 +116,10 @@ def convert_row(unit: Unit, row: Entity) -> Any:
 
 
 def refuse_without_model(route: Any, row: Entity) -> None:
-    """Refuse a table from a handler without a response model and annotation, which the checks at start cannot find."""
+    """Raise a TypeError for a row from a handler without a response model, as all its columns would be in the response.
+
+    The checks at start do not find such a handler if it has no return annotation.
+    """
     if route.response_model is None:
         raise TypeError(f"{route.name} returned {type(row).__name__}, a table, which would show all its columns: "
                         "give the route a response_model.")  # fmt: skip

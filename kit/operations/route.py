@@ -1,4 +1,4 @@
-"""The route class of resources: `route_class=allowing(…)` makes each handler an operation, with a unit of work."""
+"""The route class of resources: with `route_class=allowing(…)`, each handler runs in a unit of work."""
 
 import functools
 import inspect
@@ -30,7 +30,7 @@ from kit.runtime import runtime_of
 def operation_id(route: Any) -> str:
     """Return a short and stable operation id: `invoices-create` for `create_invoice` with the tag `invoices`.
 
-    Under `/v2` it is `v2-invoices-create`. Without a tag it is FastAPI's own.
+    Under the prefix `/v2` it is `v2-invoices-create`. Without a tag it is FastAPI's own operation id.
     """
     if not route.tags:
         return generate_unique_id(route)
@@ -46,7 +46,7 @@ def _words(text: str) -> list[str]:
 
 
 def _noun_of(route: Any, tag: list[str]) -> list[str]:
-    """Return the words of the resource's name in singular, as of `Person`; none for other paths than a resource's."""
+    """Return the words of the resource's name in singular, such as `person`; none for other paths."""
     returned = getattr(getattr(route, "handler", None), "__annotations__", {}).get("return")
     is_own = re.fullmatch(rf"/{'-'.join(tag)}(/|/bulk|/{{\w+}})?", route.path_format)
     if not is_own or not isinstance(returned, type) or not issubclass(returned, Entity):
@@ -68,9 +68,9 @@ class Operation(APIRoute):
     permissions: ClassVar[Permissions] = Permissions()
     methods: set[str]
     open_response_class: ClassVar[type[SessionResponse]] = SessionResponse
-    """The dependencies of responses that use the session of the handler."""
+    """The class of responses that use the session after the handler has returned: streams, background tasks."""
     is_described = False
-    """Whether its OpenAPI is complete."""
+    """Whether `kit.openapi` has completed its OpenAPI."""
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         refuse_other_sessions(endpoint)
@@ -91,14 +91,14 @@ class Operation(APIRoute):
         self.inspect_parameters(self.dependant)
 
     def __eq__(self, other: object) -> bool:
-        """Compare by identity. Starlette compares path, endpoint and methods, but operations have other options."""
+        """Compare by identity. Starlette compares path, endpoint and methods, but operations have further options."""
         return self is other
 
     def __hash__(self) -> int:
         return id(self)
 
     def inspect_parameters(self, dependant: Dependant) -> None:
-        """Store facts about the parameters of the handler and its dependencies, also of including routers."""
+        """Store facts about the query parameters of the handler and its dependencies, those of routers included."""
         parameters = dict(query_parameters(dependant))
         self.has_known_parameters &= not reads_request(dependant)
         self.ends_dependencies |= any(map(ends_before_response, dependencies_of(dependant)))
@@ -111,7 +111,7 @@ class Operation(APIRoute):
 
 
 def refuse_other_sessions(handler: Callable[..., Any]) -> None:
-    """Raise a TypeError for a session of a library as parameter, which FastAPI would take for a field of a request.
+    """Raise a TypeError for a parameter annotated with a session of a library, which FastAPI would take for a field.
 
     The dependencies of the handler are checked too.
     """
@@ -129,30 +129,30 @@ def refuse_other_sessions(handler: Callable[..., Any]) -> None:
 
 
 async def serve(route: Operation, handle: Handle, request: Request) -> Response:
-    """Serve a request without FastAPI's dependency resolution, if possible and if no dependency is overridden."""
+    """Serve a request to an operation; without FastAPI's dependency resolution if `kit.operations.arguments` can."""
     app = request.scope["app"]
     direct = None if app.dependency_overrides else runtime_of(request).direct_handles.get(id(route))
     return await perform(route, direct or handle, request, ends_dependencies=route.ends_dependencies and not direct)
 
 
 def allowing(**who: Who) -> type[Operation]:
-    """Return the route class of a resource, with the permissions to `read`, `create`, `bulk` and `change`.
+    """Return the route class of a resource, with the permissions `read`, `create`, `bulk` and `change`.
 
     `read` is for GET, `create` for POST, `bulk` for POST to a path that ends in `/bulk`, `change` for other methods.
-    The default is `Who.SUPERUSERS`.
+    The default of each is `Who.SUPERUSERS`.
     """
     return type("Operation", (Operation,), {"permissions": Permissions(**who)})
 
 
 def dependencies_of(dependant: Dependant) -> Iterator[Dependant]:
-    """Yield the handler and all of its dependencies."""
+    """Yield the `Dependant`s of a handler and of all its dependencies."""
     yield dependant
     for part in dependant.dependencies:
         yield from dependencies_of(part)
 
 
 def ends_before_response(dependant: Dependant) -> bool:
-    """Return whether a dependency has `yield` and `scope="function"`, and is not one of the kit."""
+    """Return whether a dependency has `yield` and `scope="function"`, and is not part of the kit."""
     call = dependant.call
     return call is not None and dependant.scope == "function" and is_generator(call) and not is_of_the_kit(dependant)
 
@@ -164,7 +164,7 @@ def query_variant(dependant: Dependant) -> type[ListQuery] | None:
 
 
 def query_parameters(dependant: Dependant) -> Iterator[tuple[str, bool]]:
-    """Yield the query parameters that FastAPI reads for a handler, and whether each has a single value."""
+    """Yield the query parameters that FastAPI reads for a handler, each with whether it may be given only once."""
     for part in dependencies_of(dependant):
         for field in part.query_params:
             kind = field.field_info.annotation
@@ -181,7 +181,7 @@ def is_sequence(kind: Any) -> bool:
 
 
 def reads_request(dependant: Dependant) -> bool:
-    """Return whether a `ListQuery`, or code that takes the request, may read parameters unknown to FastAPI."""
+    """Return whether a handler may read query parameters that it does not declare: by `ListQuery` or by the request."""
     return any(
         query_variant(part) is not None
         or (bool(part.request_param_name or part.http_connection_param_name) and not is_of_the_kit(part))

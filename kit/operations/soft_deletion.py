@@ -1,4 +1,4 @@
-"""Soft deletion: a deleted row is hidden and frees its unique values until it is restored."""
+"""Soft deletion: a deleted row is hidden, and its unique values are free, until it is restored."""
 
 from collections.abc import Collection, Iterator
 from typing import Any, TypeVar
@@ -20,26 +20,26 @@ D = TypeVar("D", bound="Deletable")
 
 
 def unique_if_not_deleted(*fields: str) -> Iterator[Index]:
-    """Return partial unique indexes: each of these fields is unique among the rows that are not deleted."""
+    """Yield a partial unique index for each field: unique among the rows that are not deleted."""
     condition: Any = text("deleted_at IS NULL")
     for field in fields:
         yield Index(None, field, unique=True, postgresql_where=condition, sqlite_where=condition)
 
 
 def not_deleted(thing: D | None) -> D:
-    """Return the argument. Raises a 404 if it is None or deleted."""
+    """Return `thing`. Raises a 404 if it is None or deleted."""
     return found(thing if thing is None or thing.deleted_at is None else None)
 
 
 def with_parent_not_deleted(parent: type[Deletable], statement: S) -> S:
-    """Return the statement for rows whose parent is not deleted."""
+    """Return the statement restricted to rows whose parent is not deleted."""
     return statement.join(parent).where(is_not_deleted(parent))
 
 
 async def refuse_deleted_parents(
     session: WriteSession, parent: type[Deletable], field: str, ids: Collection[Any]
 ) -> None:
-    """Raise a 409 if one of these parents does not exist or is deleted."""
+    """Raise a 409 for `field` if one of the parents with these ids does not exist or is deleted."""
     key: Any = inspect(parent).primary_key[0]
     there = set(await session.exec(select(key).where(key.in_(set(ids)), is_not_deleted(parent))))
     if there != set(ids):
@@ -47,7 +47,7 @@ async def refuse_deleted_parents(
 
 
 class DeletableQuery(ListQuery):
-    """A list query that selects rows that are not deleted, or, with `deleted=true`, the deleted ones."""
+    """A list query for rows that are not deleted; with the parameter `deleted=true`, for deleted ones."""
 
     extras = (Parameter("deleted", YesNo, "`true`: what is deleted, instead of what is not."),)
 
@@ -56,5 +56,5 @@ class DeletableQuery(ListQuery):
         return super().narrowed(statement).where(~shown if self.given.get("deleted") else shown)
 
     def permitted(self, row: D | None) -> D:
-        """Return the row, which may be deleted only with `deleted=true`. Raises a 404 otherwise."""
+        """Return the row. Raises a 404 if it is None, or if it is deleted and `deleted=true` was not given."""
         return found(row) if self.given.get("deleted") else not_deleted(row)

@@ -1,4 +1,4 @@
-"""Trees: prevents cycles among the rows of an entity that refers to itself."""
+"""Trees: refuses cycles among the rows of an entity with a foreign key to itself."""
 
 from typing import Any
 
@@ -10,9 +10,10 @@ from kit.models.entities import Entity
 
 
 async def refuse_cycle(session: WriteSession, row: Entity, field: str = "parent_id") -> None:
-    """Raise a 409 if this row has become its own ancestor. `field` is the foreign key to the parent.
+    """Raise a 409 if a row is its own ancestor. `field` is the foreign key to the parent.
 
-    Call it after the change. A lock serializes changes of the same table, so that two of them cannot form a cycle.
+    To be called after the change of `field`. A lock serializes such changes of the table, because two concurrent ones
+    could form a cycle together.
     """
     entity: Any = type(row)
     await session.lock_exclusively(f"tree of {entity.__tablename__}")

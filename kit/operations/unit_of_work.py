@@ -1,4 +1,4 @@
-"""The unit of work: authentication, body, session, handler, COMMIT and response, with retries and a deadline."""
+"""The unit of work: serves a request in one transaction, with authentication, body, retries, COMMIT and deadline."""
 
 import asyncio
 import re
@@ -37,11 +37,11 @@ if TYPE_CHECKING:
     from kit.operations.route import Operation
 
 Handle = Callable[[Request], Awaitable[Response]]
-"""Resolves the arguments of the handler, calls it, and makes the response: FastAPI's function, or a faster function."""
+"""A function of FastAPI, or a faster one, that resolves the handler's arguments, calls it, and makes the response."""
 SAFE = ("GET", "HEAD", "OPTIONS")
 """Safe methods, which change nothing (RFC 9110, section 9.2.1)."""
 COMMIT_TIMEOUT = 5.0
-"""The longest time for a COMMIT in seconds, independent of the deadline; after it the outcome is unknown."""
+"""The timeout of a COMMIT in seconds, independent of the deadline. After it, the outcome is unknown."""
 COMMITTING_SEND = "kit.committing_send"
 """The key in the ASGI scope of the request's `CommittingSend`."""
 WATCH_AFTER = 0.1
@@ -50,7 +50,7 @@ CLIENT_CLOSED_REQUEST = 499
 """The status in the log of a read whose client has disconnected."""
 
 PLAIN_PATH = re.compile("[A-Za-z0-9/_-]+")
-"""A path that is the same in a header."""
+"""A path that needs no escapes in a header."""
 
 UNIT: ContextVar["Unit | None"] = ContextVar("unit", default=None)
 """The unit of work in which this task serves a request; None outside of the operations of resources."""
@@ -59,9 +59,9 @@ UNIT: ContextVar["Unit | None"] = ContextVar("unit", default=None)
 async def perform(route: "Operation", handle: Handle, request: Request, *, ends_dependencies: bool = False) -> Response:
     """Serve a request to an operation of a resource.
 
-    `ends_dependencies`: FastAPI ends dependencies before the response, `commit_before_response` as the last of them.
-    Then this function commits nothing. It makes one attempt only, because the dependencies of a failed attempt would
-    not have ended.
+    `ends_dependencies`: there are dependencies that FastAPI ends before the response (`scope="function"`). Then
+    `commit_before_response`, the last of them, commits instead of this function. There is only one attempt, because the
+    dependencies of a failed attempt would not have ended.
     """
     scope = request.scope
     runtime: Runtime = getattr(scope["app"], "runtime", None) or runtime_of(request)
@@ -86,7 +86,7 @@ async def perform(route: "Operation", handle: Handle, request: Request, *, ends_
 async def _write(
     runtime: Runtime, route: "Operation", handle: Handle, request: Request, deadline: "Deadline | None"
 ) -> Response:
-    """Serve a request that is not safe, in one transaction for each attempt."""
+    """Serve a request with a method that is not safe, by one transaction for each attempt."""
     scope = request.scope
     given = dict(reversed(scope["headers"]))  # the first of each name
     body = await _body(runtime, route, request, given)
@@ -121,7 +121,7 @@ async def _body(runtime: Runtime, route: "Operation", request: Request, given: M
 
 
 async def _attempts(attempt: Callable[[], Awaitable[Response]], seconds: float) -> Response:
-    """Return the response of the first attempt that succeeds."""
+    """Return the response of the first attempt that succeeds. `seconds` is that of `_retried`."""
     try:
         return await attempt()
     except FAILURES as failure:
@@ -129,7 +129,7 @@ async def _attempts(attempt: Callable[[], Awaitable[Response]], seconds: float) 
 
 
 async def _retried(failure: Exception, attempt: Callable[[], Awaitable[Response]], seconds: float) -> Response:
-    """Repeat an attempt that has failed for so many seconds; with 0, never."""
+    """Repeat a failed attempt as `retried_after` does; with 0 seconds, raise the problem for the failure."""
     if not seconds:
         raise explained(failure) from failure
     return await retried_after(failure, attempt, seconds)
@@ -148,9 +148,9 @@ async def _write_once(
     key: IdempotencyKey | None,
     deadline: "Deadline | None",
 ) -> Response:
-    """Execute a request in one transaction, which is rolled back unless its COMMIT begins.
+    """Execute a request in one transaction, and commit it. After a failure before the COMMIT, it is rolled back.
 
-    Without a deadline, the COMMIT begins later.
+    Without a deadline, `commit_before_response` commits later.
     """
     if deadline is not None:
         deadline.resume()
@@ -180,7 +180,7 @@ async def _execute_step(handle: Handle, unit: "Unit") -> Response:
 
 
 async def commit(session: WriteSession) -> None:
-    """Commit. Raises a 503 with an unknown outcome if the database has not said whether the COMMIT took effect."""
+    """Commit. Raises a 503 with the outcome `unknown` if the COMMIT failed in a way that may have taken effect."""
     try:
         await session.commit_within(COMMIT_TIMEOUT)
     except (*FAILURES, TimeoutError) as failure:
@@ -190,25 +190,28 @@ async def commit(session: WriteSession) -> None:
 
 
 class Unit:
-    """One attempt to execute a request. Its session is closed at the end, unless a stream or a task still uses it."""
+    """One attempt to execute a request, with its session and response headers.
+
+    The session is closed at the end, unless a stream or a background task still uses it.
+    """
 
     def __init__(self, request: Request, session: ReadSession | WriteSession) -> None:
         self.request, self.session = request, session
         self.etag: str | None = None
         self.is_tagged_by_content = False
-        """Whether the ETag is a digest of the content, because the response has no version."""
+        """Whether the ETag is a digest of the content: the response is a list, or has embedded rows."""
         self.digest: bytes | None = None
-        """The SHA-256 of the content, if it is already known."""
+        """The SHA-256 of the content, if it was already computed."""
         self.headers: dict[str, str] = {}
         self.arguments: dict[str, Any] = {}
         """The arguments of the handler that FastAPI does not resolve."""
         self.is_taken_over = False
-        """Whether the session is committed and closed when FastAPI has ended dependencies."""
+        """Whether `commit_before_response` commits and closes the session."""
         self.is_open_ended = False
-        """Whether code of the handler runs after it has returned the response: a stream, or background tasks."""
+        """Whether the response is a stream or has background tasks, which may use the session."""
 
     async def flush(self, *others: Any) -> None:
-        """Flush the session, and those among `others`, so that ids and versions are set."""
+        """Flush the session, and other sessions among the arguments `others`, so that ids and versions are set."""
         if isinstance(self.session, WriteSession):
             await self.session.prepare_commit()
         for session in others:
@@ -216,7 +219,7 @@ class Unit:
                 await session.flush()
 
     def tag_row(self, row: Entity, *, has_related: bool) -> None:
-        """Set the ETag of a row, and its Location if it was created. `has_related`: other rows are embedded in it."""
+        """Set the ETag of a row, and `Location` for a 201. `has_related`: other rows are embedded in the response."""
         scope = self.request.scope
         if has_related:
             self.is_tagged_by_content = True  # embedded rows may change without a new version of this row
@@ -228,7 +231,7 @@ class Unit:
             self.headers["location"] = f"{path.rstrip('/')}/{row.id}"
 
     def finish(self, response: Response) -> Response:
-        """Return the response with the headers of this unit; a 304 if `If-None-Match` matches."""
+        """Add the headers of this unit to the response, and return it; for a GET, a 304 if `If-None-Match` matches."""
         self.is_open_ended = not hasattr(response, "body") or response.background is not None
         for name, value in self.headers.items():
             response.headers.setdefault(name, value)
@@ -246,7 +249,7 @@ class Unit:
         return not_modified(response) if is_fresh(response.headers["etag"], listed) else response
 
     def kept_open(self, route: "Operation", response: Response) -> Response:
-        """Return the response, which keeps the session open if a stream or a background task uses it."""
+        """Return the response. A stream, or one with background tasks, is wrapped, so that its session stays open."""
         if self.is_open_ended and not route.is_generator:
             return route.open_response_class(response, self.session)
         return response
@@ -264,14 +267,14 @@ class Unit:
 
 
 class Deadline:
-    """Cancels the block of a `with` after these seconds, and raises a 504.
+    """Cancels a `with` block after `seconds`, and raises a 504.
 
-    With `receive`, the block is cancelled too when the client disconnects.
+    With `receive`, the block is also cancelled when the client disconnects; then a 499 is raised.
 
         young --WATCH_AFTER--> watched: by a timer, and with `receive` by a task that waits for the disconnect
         young or watched --suspend--> suspended --resume--> watched
 
-    Nearly all requests end while their deadline is young. One timer serves all young deadlines of an event loop.
+    Nearly all requests end while their deadline is young. One timer is shared by all young deadlines of an event loop.
     """
 
     is_expired = is_disconnected = is_suspended = False
@@ -307,7 +310,7 @@ class Deadline:
 
     @property
     def moment(self) -> float:
-        """When it expires, by the clock of the event loop."""
+        """When it expires, by `loop.time()`."""
         return self.began + self.seconds
 
     def watch(self) -> None:
@@ -322,7 +325,7 @@ class Deadline:
     async def wait_for_disconnect(self, receive: Receive) -> None:
         while (await receive())["type"] != "http.disconnect":
             pass  # discards the body of a read
-        if not self.is_expired:  # by the clock already
+        if not self.is_expired:
             self.is_disconnected = True
             self.expire()
 
@@ -333,7 +336,7 @@ class Deadline:
                 waiting.cancel()
 
     def suspend(self) -> None:
-        """Stop cancelling. Raises a 504 if the deadline has passed, for code that ignores its cancellation."""
+        """Stop the deadline before a COMMIT. Raises a 504 if it has expired and the code ignored the cancellation."""
         self.stop()
         if self.is_expired:
             raise deadline_exceeded()
@@ -347,10 +350,10 @@ class Deadline:
 
 
 class YoungDeadlines:
-    """The deadlines of an event loop that are not watched yet, the oldest first."""
+    """The deadlines of an event loop that are not watched yet (see `Deadline`), the oldest first."""
 
     latest: "ClassVar[YoungDeadlines]"
-    """Those of the loop that was used last."""
+    """The instance for the event loop that was used last."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop | None) -> None:
         self.loop, self.deadlines, self.is_scheduled = loop, dict[Deadline, None](), False
@@ -368,7 +371,7 @@ class YoungDeadlines:
         oldest.loop.call_at(oldest.began + WATCH_AFTER, self.watch)
 
     def watch(self) -> None:
-        """Watch the deadlines that are old enough, and come back for the next one."""
+        """Watch the deadlines that are older than `WATCH_AFTER`, and schedule the call for the next one."""
         self.is_scheduled = False
         while self.deadlines:
             oldest = next(iter(self.deadlines))

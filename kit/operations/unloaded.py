@@ -1,9 +1,7 @@
-"""Unloaded values: what a response shows, but a returned row lacks, is loaded by one SELECT for all rows.
+"""Unloaded values: loads the columns and related rows that a response contains and the returned rows lack.
 
-These are columns, and the related rows that a read variant has as a field.
-
-After a flush, a row lacks what the database computes: `Computed`, `column_property`, `onupdate` with an SQL expression.
-After a rollback or `expire` it lacks everything. An async session cannot load such values when they are read.
+After a flush, a row lacks the columns that the database computes: `Computed`, `column_property`, `onupdate` with an SQL
+expression. After a rollback or `expire` it lacks all of them. An async session cannot load them on access.
 """
 
 from collections import defaultdict
@@ -19,13 +17,13 @@ from kit.models.reads import Read
 from kit.operations.bulk import Outcome
 
 NEVER_LOADED = ("dynamic", "write_only")
-"""The `lazy` options of relationships whose rows are queried, and never loaded."""
+"""The values of `lazy` of relationships whose rows are never loaded, but queried."""
 MAX_IDS = 1000
-"""The largest number of rows that one SELECT loads: drivers have a limit of parameters."""
+"""The maximum number of rows that one SELECT loads, because drivers limit the number of parameters."""
 
 
 async def load_unloaded(result: Any, read: type[Read] | None) -> None:
-    """Load what the rows in the result of a handler lack, for a response that shows them by this variant."""
+    """Load the unloaded values of the rows in the result of a handler that are part of the read variant `read`."""
     lacking: defaultdict[type[Entity], list[Any]] = defaultdict(list)
     missing: defaultdict[type[Entity], set[str]] = defaultdict(set)
     for row in rows_in(result):
@@ -47,7 +45,7 @@ async def load_attributes(entity: type[Entity], rows: list[Any], names: Collecti
 
 
 def rows_in(result: Any) -> Iterator[Entity]:
-    """Yield the row, or the rows in a list, in a dictionary, or in lists in a dictionary."""
+    """Yield the rows in a result: a row, a list of rows, or a dictionary of rows or lists of rows."""
     if isinstance(result, Entity):
         yield result
     elif isinstance(result, list | tuple):

@@ -31,7 +31,7 @@ class CurrentRequest:
             span.set_attribute("http.request.method_original", "HEAD")
 
     def takes_statement(self, span: Span) -> bool:
-        """Count a statement, and return whether it gets a span. The number of others is stored in the request's span."""
+        """Count a statement, and return whether it gets a span. The request's span gets the number of the others."""
         self.statements += 1
         if self.statements > MAX_STATEMENTS and span.is_recording():
             span.set_attribute(LEFT_OUT, self.statements - MAX_STATEMENTS)
