@@ -15,7 +15,7 @@ from kit.openapi.responses import Json
 from kit.openapi.values import NONE, number, text
 
 PLACEHOLDER = re.compile(r"\{(\w+)(?::(\d))?\}")
-"""A placeholder in an example: `"{invoice}"` for the id of the newest invoice, `"{invoice:2}"` for the second newest."""
+"""A placeholder in an example: `"{invoice}"` is the id of the newest invoice, `"{invoice:2}"` of the second newest."""
 ANY_UUID = UUID("01a1fdf0-1527-72cc-b92d-ba16a2649900")
 Placeholder = tuple[Sequence[str | int], str, int]
 """The path of a placeholder in the document, the table, and the rank of the row: 1 for the newest, 2 for the next."""

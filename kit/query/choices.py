@@ -1,4 +1,4 @@
-"""Choices: a select with the conditions of a list, written for several plans, among which `kit.query.plans` chooses."""
+"""Choices: several forms of the SELECT of a list, each for another query plan. `kit.query.plans` chooses one."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 
 
 class Choices:
-    """A select with the conditions of a query, written for several plans, each at its first use. Its rows are the same.
+    """The forms of a statement with the conditions of a list query, each made on first use.
 
-    A search index of SQLite is the only reason for `compared` and `filtered` to differ from `indexed`.
+    All but `filtered` select the same rows. `compared` and `filtered` differ from `indexed` only if SQLite has a search
+    index for the query.
     """
 
     def __init__(self, query: "ListQuery", statement: Statement) -> None:
@@ -24,38 +25,38 @@ class Choices:
 
     @cached_property
     def indexed(self) -> Statement:
-        """For the indexes of the conditions."""
+        """The form whose rows are found by the indexes of the filters and of the search."""
         return self.query.narrowed(self.statement)
 
     @cached_property
     def walking(self) -> Statement:
-        """For a walk along the index of the sort."""
+        """The form whose rows are found by a scan of the index of the sort."""
         return self._written(by_index=False, by_search=False) if self.query.asked else self.indexed
 
     @cached_property
     def compared(self) -> Statement:
-        """For the indexes of the filters, but not for that of the search, where that finds too many rows."""
+        """The form whose rows are found by the indexes of the filters only, for a search that finds too many rows."""
         return self._written(by_index=True, by_search=False) if self.searches else self.indexed
 
     @cached_property
     def filtered(self) -> Statement:
-        """With the conditions of the filters alone, which more rows fulfil."""
+        """The form with the filters, but without the search, so that it selects more rows."""
         return self._written(by_index=True, by_search=None) if self.searches else self.indexed
 
     @cached_property
     def searches(self) -> Sequence[Search]:
-        """The searches that an index of SQLite answers."""
+        """The searches of the request that a search index of SQLite can answer."""
         found = [search_of(self.query.runtime.database, self.query.model, *text) for text in texts_of(self.query)]
         return [search for search in found if search is not None]
 
     @property
     def only(self) -> CompoundSelect[Any] | None:
-        """The select of exactly the rows of a search, if the request gives no other condition."""
+        """The SELECT of the search index alone, if `q` is the only condition and the index is exact; else None."""
         return self.searches[0].exact if self.searches and self.query.asked == [("", "q")] else None
 
     @property
     def has_filters(self) -> bool:
-        """Whether the select has other conditions than that of the search."""
+        """Whether the statement has other conditions or joins than the search."""
         (table, *joined) = self.filtered.get_final_froms()
         return self.filtered.whereclause is not None or bool(joined) or not isinstance(table, Table)
 
@@ -64,13 +65,13 @@ class Choices:
         return self.indexed, self.walking, self.compared, self.filtered
 
     def with_statements(self, statements: Sequence[Statement]) -> "Choices":
-        """Return the same choices with other statements, in the order of `statements`."""
+        """Return choices with these four statements, in the order of the property `statements`."""
         changed = Choices(self.query, self.statement)
         changed.indexed, changed.walking, changed.compared, changed.filtered = statements
         return changed
 
     def _written(self, *, by_index: bool, by_search: bool | None) -> Statement:
-        """Return the narrowed select with its conditions written in another way."""
+        """Return the statement with the conditions of the query in the form that these options select."""
         query = self.query
         query.by_index, query.by_search = by_index, by_search
         narrowed = query.narrowed(self.statement)
@@ -79,7 +80,7 @@ class Choices:
 
 
 def texts_of(query: "ListQuery") -> list[tuple[Sequence[str], str]]:
-    """Return the fields and texts of the searches that the request has given."""
+    """Return the fields and the text of each search in the request: `q`, and filters with `__contains`."""
     given = [(*query.conditions[name], text) for name, text in query.given.items() if name in query.conditions]
     found: list[tuple[Sequence[str], str]] = [([field], text) for field, kind, text in given if kind == "contains"]
     return [*found, (query.searched, query.given["q"])] if "q" in query.given else found

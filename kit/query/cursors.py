@@ -1,4 +1,4 @@
-"""Cursors: the position after a row in a list, encoded as its sort key values with a MAC (keyset pagination)."""
+"""Cursors for keyset pagination: the sort key values of the last row of a page, encoded with a MAC."""
 
 import hmac
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -14,7 +14,7 @@ MAC_SIZE = 16
 
 @dataclass(frozen=True)
 class SortKey:
-    """A sort key: a column, its direction, and whether it is nullable. NULL sorts last in both directions."""
+    """A sort key: a column, its direction, and whether it is nullable. NULL is sorted last in both directions."""
 
     column: InstrumentedAttribute[Any]
     descending: bool
@@ -37,15 +37,15 @@ class SortKey:
 
 
 def without_null_first(keys: Sequence[SortKey]) -> list[SortKey]:
-    """Return the keys for rows whose first key is not NULL: an index can give their order in both directions."""
+    """Return the keys for rows whose first key is not NULL, with an order that an index has in both directions."""
     return [replace(keys[0], nullable=False), *keys[1:]]
 
 
 def segments(keys: Sequence[SortKey], values: Sequence[Any] | None) -> list[ColumnElement[bool]]:
-    """Return the conditions of the segments of rows after these values, in order; without values, of all rows.
+    """Split the rows after these values (or all rows, without values) into segments. Returns their conditions in order.
 
-    Each segment is one range of an index. NULL sorts last, which an index does not do in both directions and on both
-    databases. So a nullable first key makes two segments: the rows where it is not NULL, then the others.
+    Each segment is a range of an index. Lists sort NULL last, but an index does not in both directions and on both
+    databases. Therefore a nullable first key makes two segments: the rows in which it is not NULL, and the others.
     """
     first = keys[0]
     if not first.nullable:
@@ -71,17 +71,17 @@ def after(keys: Sequence[SortKey], values: Sequence[Any]) -> ColumnElement[bool]
     for position, key in enumerate(keys):
         ties = [before.tied(value) for before, value in zip(keys[:position], values, strict=False)]
         steps.append(and_(*ties, key.beyond(values[position])))
-    start = or_(keys[0].tied(values[0]), keys[0].beyond(values[0]))  # redundant, but lets an index skip earlier rows
+    start = or_(keys[0].tied(values[0]), keys[0].beyond(values[0]))  # redundant: lets an index scan begin there
     return and_(start, or_(*steps))
 
 
 def encode(secret: bytes, order: str, values: bytes) -> str:
-    """Return the cursor with these values, which are JSON."""
+    """Return the cursor for `values`, in JSON. `order` identifies the list and its sort."""
     return sealed(secret, order, values)
 
 
 def decode(secrets: Sequence[bytes], order: str, cursor: str) -> bytes | None:
-    """Return the values as JSON; None if the MAC is of none of the secrets, or of another list or order."""
+    """Return the JSON in a cursor; None if it was not made with one of the secrets and this `order`."""
     try:
         payload = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))[MAC_SIZE:]
     except ValueError:

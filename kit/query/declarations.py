@@ -1,4 +1,4 @@
-"""Checks, when a query variant is defined, of the fields that it declares for filters, sorts and search."""
+"""Declarations of a `ListQuery`: default fields for filters and sorts, and checks when the class is defined."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -16,7 +16,7 @@ def shape_of(model: type[SQLModel], field: str) -> Shape:
 
 
 def indexed(model: type[SQLModel], read: type[Read]) -> list[str]:
-    """Return the fields of the read variant that are the first column of an index, in its order."""
+    """Return the fields of a read variant, in its order, that are the first column of an index or UNIQUE."""
     mapper: Any = inspect(model)
     table = mapper.local_table
     parts = [*table.indexes, *(part for part in table.constraints if isinstance(part, UniqueConstraint))]
@@ -34,13 +34,13 @@ def sorted_fields(model: type[SQLModel], names: Sequence[str]) -> list[str]:
 
 
 def check(query: Any) -> None:
-    """Raise a TypeError for the first declaration that cannot work."""
+    """Raise a TypeError for the first wrong declaration of a `ListQuery` class."""
     for error in errors(query):
         raise TypeError(error)
 
 
 def refuse_twice(query: Any, parameters: Sequence[str]) -> None:
-    """Raise a TypeError if two query parameters have one name, or an embedded row has the name of a field."""
+    """Raise a TypeError if two query parameters have the same name, or a relationship in `includes` that of a field."""
     for name in (name for name in parameters if parameters.count(name) > 1):
         raise TypeError(
             f"{query.__name__} would have two parameters {name!r}, one of them the filter of a field: give the field "
@@ -71,7 +71,7 @@ def errors(query: Any) -> Iterator[str]:
 
 
 def error_of(shape: Shape, wish: str) -> str | None:
-    """Return why a field cannot be used in this declaration; None if it can."""
+    """Return why a field of this shape cannot be named in the declaration `wish`, such as `filters`; None if it can."""
     kind = shape.kind or f"of type {getattr(shape.plain, '__name__', shape.plain)}"
     if wish == "filters" and not operators_of(shape):
         return f"which is {kind} and never null, so that no filter could compare it"

@@ -1,8 +1,8 @@
-"""Embedding: related rows in a response, under the name of their relationship, in a bounded number of queries.
+"""Embedding (`include=`): related rows in a response, under the name of their relationship.
 
-At most `include_limit` related rows are embedded for each row, in the order of the relationship, or of their
-ids. If there are more, the member `…_next` of the row is a link to the others: to a list of the related resource,
-filtered by the row. It is null if no list has such a filter.
+For each row, at most `include_limit` related rows are embedded, in the order of the relationship, or by id. If there
+are more, the property `…_next` of the row is a link to the others: a list of the related resource, filtered by the
+row. It is null if no list has such a filter.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,14 +23,14 @@ from kit.query.ordering import Order, order_of
 from kit.runtime import Runtime
 
 MAX_RELATED = 100
-"""The largest number of related rows that are embedded in a row."""
+"""The maximum number of related rows that are embedded in a row, and the default."""
 
 
 @cache
 def read_variant(name: str) -> type[Read]:
-    """Return the read variant with this name.
+    """Return the read variant with this class name.
 
-    It is looked up because a parent resource does not import its children.
+    `includes` has names instead of classes, because a parent resource does not import its children.
     """
     return next(variant for variant in _variants_of(Read) if variant.__name__ == name)
 
@@ -41,9 +41,9 @@ def _variants_of(parent: type[Read]) -> Iterator[type[Read]]:
 
 
 def embedding(model: type[Entity], relationship: str, read: type[Read]) -> ORMOption:
-    """Return the loader option for an embedded row. It loads the columns that the read variant shows.
+    """Return the loader option for an embedded row, which loads only the columns of the read variant.
 
-    A row that is deleted softly is None. Raises a TypeError for a relationship to many rows, which would have no bound.
+    A softly deleted row is loaded as None. Raises a TypeError for a relationship to many rows, which has no bound.
     """
     mapped = inspect(model).relationships[relationship]
     if mapped.uselist:
@@ -57,7 +57,7 @@ def embedding(model: type[Entity], relationship: str, read: type[Read]) -> ORMOp
 
 
 def columns_shown(relationship: RelationshipProperty[Any], read: type[Read], *others: str) -> list[Any] | None:
-    """Return the attributes of a related row that a variant needs, and `others`; None if it may need more."""
+    """Return the column attributes for a read variant of related rows, and `others`; None if it may need more."""
     target = relationship.mapper
     if read.model_computed_fields or not set(read.model_fields) <= set(target.column_attrs.keys()):
         return None
@@ -74,30 +74,30 @@ def embedded(row: object, relationship: str, read: type[Read]) -> Any:
 
 @dataclass(frozen=True)
 class Related:
-    """The embedded rows of a row, and the link to the others."""
+    """The rows that are embedded in a row, whether there are more, and the link to these (`rest`), if any."""
 
     rows: Sequence[Any]
     has_more: bool = False
     rest: str | None = None
 
     def members(self, name: str, read: type[Read]) -> dict[str, Any]:
-        """Return the members of the response: the rows, and the link to the others, if there are more."""
+        """Return the properties of a response for the relationship `name`: the rows, and a link if there are more."""
         shown: dict[str, Any] = {name: [read.of(row) for row in self.rows]}
         return shown | ({next_name(name): self.rest} if self.has_more else {})
 
 
 def next_name(relationship: str) -> str:
-    """Return the name of the member with the link to the other related rows."""
+    """Return the name of the property with the link to the related rows that are not embedded."""
     return f"{relationship}_next"
 
 
 @dataclass(frozen=True, eq=False)
 class ListRelation:
-    """A relationship to many rows, with their order."""
+    """A relationship to many rows, with their order, and the filter by which a list has the same rows."""
 
     relationship: RelationshipProperty[Any]
     order: Order | None
-    """The order, if a list can be sorted by it; the other rows then follow after a cursor."""
+    """The order as that of a list, whose cursor can continue after the embedded rows; None if it is not possible."""
     ordering: Sequence[ColumnElement[Any]]
     local_field: str | None
     """The field to which the foreign key of the related rows refers."""
@@ -110,7 +110,10 @@ class ListRelation:
         return target
 
     def rest(self, runtime: Runtime, root: str, value: Any, last: Mapping[str, Any]) -> str | None:
-        """Return the path of the rows after the last embedded one, with the prefix of a proxy."""
+        """Return the link to the rows after the last embedded one; None if no list has a filter by the foreign key.
+
+        `root` is `root_path`, `value` that of `local_field`, and `last` has the sort key values of the last row.
+        """
         found = None if self.foreign_key is None else runtime.filtered_lists.get((self.target, self.foreign_key))
         if found is None:
             return None
@@ -124,7 +127,7 @@ class ListRelation:
 
 @cache
 def list_relation(model: type[Any], name: str) -> ListRelation | None:
-    """Return the relation of a relationship; None for a relationship to a single row."""
+    """Return the `ListRelation` of a relationship; None for a relationship to a single row."""
     relationship: RelationshipProperty[Any] = inspect(model).relationships[name]
     if not relationship.uselist:
         return None
@@ -140,7 +143,7 @@ def list_relation(model: type[Any], name: str) -> ListRelation | None:
 
 
 def sort_of(relationship: RelationshipProperty[Any]) -> str | None:
-    """Return the order of a relationship as a value of `sort`, as in `-amount,id`; None if that is not possible."""
+    """Return the `order_by` of a relationship as a value of `sort`, such as `-amount,id`; None if it is not columns."""
     terms = []
     for term in relationship.order_by or ():
         is_signed = isinstance(term, UnaryExpression) and term.modifier in (asc_op, desc_op)

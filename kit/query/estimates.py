@@ -1,4 +1,4 @@
-"""Estimated numbers of rows: of PostgreSQL's planner, or on SQLite of a sample, for `count=estimated`."""
+"""Estimated row counts for `count=estimated`: by PostgreSQL's planner, or on SQLite by a sample."""
 
 import json
 from collections.abc import Callable, Hashable, Sequence
@@ -17,29 +17,29 @@ if TYPE_CHECKING:
     from kit.query.list_query import ListQuery
 
 BLOCKS, BLOCK = 50, 200
-"""A sample of a table in SQLite: `BLOCKS` ranges of `BLOCK` ids each, evenly spread."""
+"""The sample of a SQLite table: `BLOCKS` evenly spaced ranges of `BLOCK` rowids each."""
 Rows = Sequence[Sequence[Any]]
 
 
 class Reader(Protocol):
-    """Reads rows by the session of a request."""
+    """Executes the SELECTs for counts and estimates, by the session of a request."""
 
     database_id: int
-    """The identity of its database."""
+    """Identifies the database, as a part of cache keys."""
     may_estimate: bool
-    """Whether an estimate may be returned: it counts all rows, also those that the session does not show."""
+    """Whether an estimate may be returned. It must not for a restricted session: an estimate includes all rows."""
     sees_all: bool
-    """Whether the session certainly shows all rows: it has no restriction, and no listener that adds conditions."""
+    """Whether the session certainly returns all rows, without a restriction or a listener that adds conditions."""
 
     async def rows(self, statement: Any, name: Hashable, complete: Callable[[Any], Select[Any]]) -> Rows:
-        """Return the rows of the select that `complete` makes of a statement. Equal names are of equal functions."""
+        """Return the rows of the SELECT `complete(statement)`. `name` identifies the function, as a cache key."""
 
     async def explained(self, statement: "Explain") -> Rows:
-        """Return the plan of a select."""
+        """Return the rows of EXPLAIN."""
 
 
 class Explain(Executable, ClauseElement):
-    """EXPLAIN: shows how PostgreSQL would execute a select."""
+    """PostgreSQL's EXPLAIN of a SELECT, in JSON."""
 
     inherit_cache = False
 
@@ -53,7 +53,7 @@ def compile_explain(element: Explain, compiler: SQLCompiler, **options: Any) -> 
 
 
 async def estimated(query: "ListQuery", choices: "Choices", reader: Reader) -> int:
-    """Return an estimate of the number of rows."""
+    """Return an estimate of the number of rows that a query finds."""
     if not query.runtime.database.is_sqlite:
         key: Any = query.model.id
         ((plan,),) = await reader.explained(Explain(choices.indexed.with_only_columns(key, maintain_column_froms=True)))
@@ -76,13 +76,13 @@ def rowid(table: str) -> Any:
 
 
 def bounds(table: str) -> Select[Any]:
-    """Return the select of the first and the last row id, each of which SQLite finds at once."""
+    """Return the SELECT of the lowest and the highest rowid, which SQLite finds without a scan."""
     first, last = (select(function(rowid(table))).select_from(text(quoted(table))) for function in (func.min, func.max))
     return select(first.scalar_subquery(), last.scalar_subquery())
 
 
 def sampled(statement: Select[Any], table: str, first: int, step: int) -> Select[Any]:
-    """Return the select of the number of rows within the sample."""
+    """Return the SELECT of the number of matching rows in the sample, whose ranges begin at `first` + n * `step`."""
     numbers = (
         f"WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < {BLOCKS * BLOCK - 1}) "  # noqa: S608
         f"SELECT {first} + i / {BLOCK} * {step} + i % {BLOCK} FROM n"

@@ -20,7 +20,7 @@ MAX_VALUES = 100
 
 
 class Strpos(GenericFunction[int]):
-    """The index of a substring, from 1; 0 if it is absent. Unlike LIKE, it has no special characters."""
+    """The SQL function for the index of a substring, from 1; 0 if it is absent. Unlike LIKE, it has no wildcards."""
 
     name = "strpos"
     inherit_cache = True
@@ -32,7 +32,7 @@ def sqlite_strpos(element: Strpos, compiler: SQLCompiler, **kwargs: Any) -> str:
 
 
 class Fold(GenericFunction[str]):
-    """Text without distinctions of case: as the function `fold` of `kit.database.folding` returns it."""
+    """The SQL function for case-folded text, with the same result as `kit.database.folding.fold`."""
 
     name = "fold"
     type = String()
@@ -45,14 +45,17 @@ def postgres_fold(element: Fold, compiler: SQLCompiler, **kwargs: Any) -> str:
 
 
 def padded(values: Collection[Any]) -> list[Any]:
-    """Repeat the last value until the number of values is a power of two, so that few statements are compiled."""
+    """Return the values, padded with the last one until their number is a power of two.
+
+    This bounds the number of different IN lists, and so of statements that are compiled and cached.
+    """
     all_of_them = list(values)
     size = 1 << (len(all_of_them) - 1).bit_length()
     return all_of_them + all_of_them[-1:] * (size - len(all_of_them))
 
 
 def is_in(column: Any, values: Collection[Any]) -> ColumnElement[bool]:
-    """Return `column IN (…)`, for at least one value."""
+    """Return the condition `column IN (…)`. There must be at least one value."""
     condition: ColumnElement[bool] = column.in_([literal(value, column.type) for value in padded(values)])
     return condition
 
@@ -62,7 +65,7 @@ def contains(column: Column, text: str) -> ColumnElement[bool]:
 
 
 def startswith(column: Column, text: str) -> ColumnElement[bool]:
-    """Return a prefix search as a range of an index: from the text up to the next larger text of the same length."""
+    """Return the condition for a prefix as a range, which an index can scan: `column >= 'ab' AND column < 'ac'`."""
     head = text.rstrip(chr(0x10FFFF))
     if not head:
         return column >= text
@@ -85,26 +88,26 @@ OPERATORS: dict[str, tuple[Callable[[Column, Any], ColumnElement[bool]], str]] =
         "`true`: null, `false`: not.",
     ),
 }
-"""The operators, each with its condition and its description."""
+"""The operators of filters by suffix, each with the function for its condition, and its description."""
 RANGES = ("", "lt", "lte", "gt", "gte", "in", "startswith", "isnull")
-"""The operators for which a database can scan a range of an index."""
+"""The operators whose conditions are ranges of an index."""
 EQUAL, ORDERED = ("", "ne", "in"), ("", "ne", "lt", "lte", "gt", "gte", "in")
 LIKE = ("contains", "startswith")
 OPERATORS_OF_KINDS: Mapping[str, Sequence[str]] = {
     "boolean": ("", "ne"), "uuid": EQUAL, "address": EQUAL, "member": EQUAL, "integer member": EQUAL,
     "text": EQUAL + LIKE, "email": EQUAL + LIKE, "url": EQUAL + LIKE, "bytes": (), "json": (),
 }  # fmt: skip
-"""The operators that make sense for a kind of field; for all others it is ORDERED."""
+"""The operators by the kind of a field. Kinds that are missing here have those in `ORDERED`."""
 
 
 def operators_of(shape: Shape) -> Sequence[str]:
-    """Return the operators that a field allows; none if no filter applies to it."""
+    """Return the operators for a field of this shape; none if it cannot be filtered."""
     fitting = () if shape.kind is None else OPERATORS_OF_KINDS.get(shape.kind, ORDERED)
     return (*fitting, *(["isnull"] if shape.is_nullable else []))
 
 
 def filters_of(name: str, shape: Shape, column: Column) -> Iterator[tuple[Parameter, str]]:
-    """Yield every filter that a field allows, as parameter and operator."""
+    """Yield a parameter and its operator for each filter of a field."""
     one: Any = value_type(shape, column.type)
     others = {"in": comma_separated(one, MAX_VALUES), "isnull": YesNo, **dict.fromkeys(LIKE, Phrase)}
     for operator in operators_of(shape):

@@ -1,4 +1,4 @@
-"""Known plans: the methods by which lists were read lately, so that most pages are read without counting before."""
+"""Known plans: a cache of the methods by which lists were read, so that most pages need no counting before."""
 
 import time
 from collections.abc import Hashable
@@ -8,35 +8,35 @@ if TYPE_CHECKING:
     from kit.query.list_query import ListQuery
 
 KEPT_SECONDS = 10.0
-"""Seconds after which a plan is chosen again. An old one makes a page slower, never wrong."""
+"""The number of seconds after which a method is chosen again. An outdated one makes a page slower, never wrong."""
 MAX_KEPT = 1000
 
 
 class Method(NamedTuple):
-    """How the rows of a page are found."""
+    """The method by which the rows of a page are found."""
 
     sorts: bool
-    """Whether all rows that fulfil the conditions are sorted."""
+    """Whether all rows that satisfy the conditions are read and sorted, instead of a scan in the order of the sort."""
     compares: bool = False
-    """Whether texts are compared, and the search index is not used."""
+    """Whether a search compares the texts of rows, instead of using the search index."""
 
 
 _known: dict[Hashable, tuple[Method, float]] = {}
-"""The method of each list, and when it is chosen again."""
+"""The method by `key_of` a list, and when it is to be chosen again (`time.monotonic`)."""
 _walked: dict[Hashable, bool] = {}
-"""Whether the last list with the same parameters, of whatever values, followed the index of its sort."""
+"""By the names of its parameters, whether the last such list was read by a scan of the index of the sort."""
 
 
 def key_of(query: "ListQuery", database_id: Hashable) -> Hashable:
-    """Return what the plan of a list depends on."""
+    """Return the cache key of a list: everything on which its plan depends."""
     given = ((name, repr(value)) for name, value in query.given.items() if name in query.conditions or name == "q")
     return database_id, type(query), query.sort, tuple(given)
 
 
 def known_method(query: "ListQuery", database_id: Hashable) -> Method | None:
-    """Return how the rows of such a list were found last; None if that has to be chosen.
+    """Return the cached method for a list; None if it has to be chosen.
 
-    When the time has come, one request chooses again. The others use the old method until then.
+    After `KEPT_SECONDS`, one request gets None and chooses again. The others use the old method meanwhile.
     """
     key, now = key_of(query, database_id), time.monotonic()
     method, until = _known.get(key, (None, 0.0))
@@ -47,7 +47,7 @@ def known_method(query: "ListQuery", database_id: Hashable) -> Method | None:
 
 
 def remember(query: "ListQuery", database_id: Hashable, method: Method) -> None:
-    """Remember how the rows of a list are found."""
+    """Store the method for a list."""
     for known in (_known, _walked):
         if len(known) >= MAX_KEPT:
             known.clear()
@@ -56,7 +56,7 @@ def remember(query: "ListQuery", database_id: Hashable, method: Method) -> None:
 
 
 def probably_walks(query: "ListQuery", database_id: Hashable) -> bool:
-    """Return whether the last list with the same parameters, of whatever values, followed the index of its sort."""
+    """Return whether the last list with the same parameters, with any values, was read by the index of the sort."""
     return _walked.get(_parameters(query, database_id), False)
 
 

@@ -1,4 +1,4 @@
-"""List queries: the query parameters of a list, which filter, search, sort, page, select fields and embed."""
+"""List queries: the query parameters of a list, to filter, search, sort, paginate, select fields, and embed rows."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from types import MappingProxyType
@@ -39,7 +39,7 @@ from kit.runtime import MAX_PAGE_SIZE, Runtime, runtime_of
 QUERY = "kit.query"
 """The key in the ASGI scope of the request's `ListQuery`."""
 MAX_CURSOR = 2000
-"""The largest length of a cursor, in characters."""
+"""The maximum length of a cursor, in characters."""
 CURSOR = Annotated[str, pydantic.Field(min_length=1, max_length=MAX_CURSOR), JSONForm("text")]
 PART = Annotated[str, pydantic.Field(min_length=1, max_length=MAX_TEXT), JSONForm("text")]
 """The type of `q`."""
@@ -50,10 +50,10 @@ def names(allowed: Sequence[str]) -> Any:
 
 
 class ListQuery:
-    """The query parameters of a list. A resource declares in a subclass its fields for filters, sort and search.
+    """The query parameters of a list. A resource declares a subclass with its fields for filters, sorts and search.
 
-    Without `filters` and `sorts`, these are the fields with which an index or a unique constraint of the table begins.
-    An undeclared parameter is a 422, which lists the declared ones.
+    By default, `filters` and `sorts` are the fields that are the first column of an index or unique constraint. An
+    undeclared parameter is a 422, which lists the declared ones.
     """
 
     model: ClassVar[type[Entity]]
@@ -61,33 +61,33 @@ class ListQuery:
     filters: ClassVar[Sequence[str]]
     sorts: ClassVar[Sequence[str]]
     search: ClassVar[Sequence[str]] = ()
-    """The fields in which `q` searches."""
+    """The text fields in which `q` searches."""
     search_index: ClassVar[bool] = True
-    """Whether the table has an index for `search`: it takes time at each write, and without it a search reads all."""
+    """Whether the table has an index for `search`. It slows down writes; without it, a search reads all rows."""
     includes: ClassVar[Mapping[str, str]] = MappingProxyType({})
-    """The relationships that can be embedded, each with the name of its read variant."""
+    """The relationships that can be embedded, each with the class name of its read variant."""
     default_sort: ClassVar[str] = "id"
     extras: ClassVar[Sequence[Parameter]] = ()
-    """Further parameters of the resource, for a single row and for lists."""
+    """Further parameters, for a single row and for lists."""
     parameters: ClassVar[Mapping[str, Parameter]]
     shaping: ClassVar[Mapping[str, Parameter]]
-    """The parameters that apply to a single row too."""
+    """The parameters that apply to a single row too: `fields`, `include`, `include_limit` and `extras`."""
     conditions: ClassVar[Mapping[str, tuple[str, str]]]
-    """Filter parameter → field and operator."""
+    """The field and operator by the name of a filter parameter."""
     max_page_size: int = MAX_PAGE_SIZE
     served: FairSemaphore | None = None
-    """The places of all requests, by which slow reads know whether others are served."""
+    """The semaphore of all requests, by which `slow_reads` knows whether other requests are served."""
     by_index: bool = True
-    """Whether `narrowed` writes the conditions of filters so that an index can be used for them."""
+    """Whether `narrowed` writes the filters so that the database may use their indexes."""
     by_search: bool | None = True
-    """Whether `narrowed` writes the searches so that a search index can be used for them; None leaves them out."""
+    """Whether `narrowed` writes the searches so that the database may use a search index; None omits them."""
 
     def __init_subclass__(cls) -> None:
         missing = [name for name in ("model", "read") if not hasattr(cls, name)]
         if len(missing) == 1:
             raise TypeError(f"{cls.__name__} has no `{missing[0]}`: it needs the table and its read variant.")
         if missing:
-            return  # a base class for the queries of resources
+            return  # a base class without a table
         cls._take_indexed()
         check(cls)
         if cls.search and cls.search_index:
@@ -146,13 +146,16 @@ class ListQuery:
 
     @classmethod
     async def of_one(cls, request: Request) -> Self:  # async, so that FastAPI does not call it in a thread
-        """Return the parameters that shape one row: `fields` and `include`."""
+        """Return the query of a single row, with only the parameters in `shaping`. Raises a 422."""
         query = cls.__new__(cls)
         query.take(request, cls.shaping)
         return query
 
     def take(self, request: Request, parameters: Mapping[str, Parameter]) -> None:
-        """Read the parameters of a request. Raises a 422 for unknown, repeated and invalid parameters."""
+        """Read the parameters of a request.
+
+        Raises a 422 for unknown, repeated and invalid ones, and a 403 for a filter or sort by a private field.
+        """
         self.runtime: Runtime = getattr(request.scope["app"], "runtime", None) or runtime_of(request)
         self.secrets: Sequence[bytes] = self.runtime.secrets
         self.secret: bytes = self.secrets[0]
@@ -164,7 +167,7 @@ class ListQuery:
         self.included = list(dict.fromkeys(self.given.get("include", ())))
         self.root_path: str = request.scope.get("root_path", "").rstrip("/")
         self.related: dict[str, Mapping[Any, Related]] = {}
-        """The embedded rows of relationships to many, by the name of the relationship and the id of the row."""
+        """The rows to embed of relationships to many rows, by relationship and the id of the parent row."""
         self.hidden = NO_FIELDS if CURRENT_PRINCIPAL.get().is_superuser else private_fields_of(self.model)
         if self.hidden:
             filtered = {self.conditions[name][0] for name in self.given if name in self.conditions}
@@ -176,17 +179,17 @@ class ListQuery:
 
     @property
     def sort(self) -> str:
-        """The requested order, as in `-age,name`, or the default."""
+        """The requested order, such as `-age,name`, or the default."""
         return ",".join(self.given.get("sort") or [self.default_sort])
 
     @property
     def include_limit(self) -> int:
-        """The number of related rows of a list that are embedded in a row."""
+        """The maximum number of related rows of a relationship that are embedded in a row."""
         return int(self.given.get("include_limit", MAX_RELATED))
 
     @property
     def lists(self) -> dict[str, tuple[ListRelation, type[Read]]]:
-        """The embedded relationships to many rows, with the read variant of each."""
+        """The relationships to many rows in `include`, each with its read variant."""
         found = {name: list_relation(self.model, name) for name in self.included}
         return {
             name: (relation, read_variant(self.includes[name]))
@@ -196,15 +199,15 @@ class ListQuery:
 
     @property
     def loading(self) -> list[ORMOption]:
-        """The loader options for the embedded relationships, for `session.get(…, options=query.loading)`.
+        """The loader options for the relationships in `include`, for `session.get(…, options=query.loading)`.
 
-        Lists are not included: they have a bound, and are loaded after the handler.
+        Relationships to many rows are not among them: these are loaded after the handler, with a limit.
         """
         single = [name for name in self.included if list_relation(self.model, name) is None]
         return [embedding(self.model, name, read_variant(self.includes[name])) for name in single]
 
     def to_read(self, row: Any) -> Read:
-        """Return a row as an instance of the read variant, with the requested fields and the embedded relationships."""
+        """Return the read variant of a row, with the fields and relationships that the request selects."""
         if self.fields is None and not self.included:
             return self.read.of(row)
         related: dict[str, Any] = {}
@@ -217,24 +220,24 @@ class ListQuery:
 
     @property
     def searched(self) -> list[str]:
-        """The fields in which `q` searches for this caller."""
+        """The fields in which `q` searches: `search` without the private fields, unless a superuser asks."""
         return [name for name in self.search if name not in self.hidden]
 
     @property
     def asked(self) -> list[tuple[str, str]]:
-        """The fields and operators of the conditions that the request has given; for `q` the field is empty."""
+        """The fields and operators of the filters in the request, and for `q` the pair `("", "q")`."""
         given = [self.conditions[name] for name in self.given if name in self.conditions]
         return [*given, ("", "q")] if "q" in self.given else given
 
     @property
     def is_search(self) -> bool:
-        """Whether the request searches for a part of a text."""
+        """Whether the request searches for a substring, by `q` or `__contains`."""
         return any(operator in ("q", "contains") for _, operator in self.asked)
 
     def narrowed(self, statement: Statement) -> Statement:
-        """Return the select with the conditions of the filters and of the search.
+        """Return the statement with the conditions of the filters and of the search, as WHERE clauses.
 
-        With `by_index` and `by_search` they are written so that an index can be used for them.
+        `by_index` and `by_search` decide whether the database may use indexes for them.
         """
         by_index, by_search = self.by_index, self.by_search
         has_conditions = not self.conditions.keys().isdisjoint(self.given)
@@ -253,12 +256,12 @@ class ListQuery:
 
 
 def is_list_of(model: type[Any], name: str) -> bool:
-    """Return whether a relationship leads to many rows, by its annotation, because mappers are not configured yet."""
+    """Return whether a relationship is to many rows, by its annotation. Mappers are not configured yet."""
     kinds = [vars(part).get("__annotations__", {}).get(name) for part in model.__mro__]
     return any("list[" in str(kind).lower() for kind in kinds)
 
 
 def declared_by(request: Request) -> Collection[str]:
-    """Return the query parameters that the handler and its dependencies declare beside the `ListQuery`."""
+    """Return the query parameters that the handler and its dependencies declare in addition to the `ListQuery`."""
     declared: Collection[str] = getattr(request.scope.get("route"), "declared_parameters", ())
     return declared

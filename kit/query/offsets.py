@@ -1,4 +1,4 @@
-"""Offsets over several segments: how many rows of a segment an offset skips."""
+"""Offsets in lists of several segments: computes which part of an offset is within which segment."""
 
 from collections.abc import Hashable
 from functools import partial
@@ -14,15 +14,16 @@ if TYPE_CHECKING:
     from kit.query.plans import Plan
 
 _lengths: dict[Hashable, int] = {}
-"""The last known number of rows of a segment, by which it is decided what is tried first."""
+"""A cache of the last known number of rows by list and segment, which decides what is tried first."""
 
 
 async def offset_beyond(
     query: "ListQuery", offset: int | None, plan: "Plan", segment: Segment, reader: Reader
 ) -> int | None:
-    """Return the offset within the next segment, if that of the page was beyond this one when it was counted last.
+    """Return the offset within the next segment, if the page begins after `segment`; otherwise None.
 
-    None if rows of this segment may be of the page: they are read then.
+    It is only tried if the segment had at most `offset` rows when it was counted last. With None, the caller reads the
+    rows of this segment.
     """
     last = _lengths.get((key_of(query, reader.database_id), segment))
     if offset is None or segment.is_last or last is None or last > offset:
@@ -34,14 +35,14 @@ async def offset_beyond(
 async def rest_of_offset(
     query: "ListQuery", offset: int | None, found: int, plan: "Plan", segment: Segment, reader: Reader
 ) -> int | None:
-    """Return the offset within the next segment, after `found` rows of this one were read; None at its start."""
+    """Return the offset within the next segment, after `found` rows of `segment` were read; None for its start."""
     if offset is None or found or segment.is_last:
         return None
     return max(0, offset - await length_of(query, plan, segment, reader)) or None
 
 
 async def length_of(query: "ListQuery", plan: "Plan", segment: Segment, reader: Reader) -> int:
-    """Return the number of rows of a segment, up to `MAX_OFFSET`."""
+    """Count the rows of a segment, up to `MAX_OFFSET`."""
     counted = partial(count_segment, segment=segment, model=query.model)
     ((number,),) = await reader.rows(plan.statement, ("segment", segment), counted)
     if len(_lengths) >= MAX_KEPT:

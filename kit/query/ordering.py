@@ -1,4 +1,4 @@
-"""Orders of lists: the sort keys, and the segments of rows after a position, built once for each order."""
+"""Orders of lists: the sort keys of a `sort`, and the segments of rows after a position. Both are cached."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from kit.query.list_query import ListQuery
 
 MAX_ORDERS = 500
-"""The size of the cache of orders (LRU)."""
+"""The maximum size of the LRU cache of orders."""
 
 
 @dataclass(frozen=True, eq=False)
 class Segment:
-    """A part of a list that one select reads."""
+    """A part of a list that is read by one SELECT, with its condition and sort keys."""
 
     condition: ColumnElement[bool]
     keys: Sequence[cursors.SortKey]
@@ -34,7 +34,10 @@ class Segment:
 
 
 class Order:
-    """The sort keys of a list. The id is added as the last key if it is missing, so that the order is total."""
+    """The sort keys of a list, from a value of `sort`. The id is added as last key, so that the order is total.
+
+    Raises a 422 if a field is repeated.
+    """
 
     def __init__(self, model: type[Entity], text: str) -> None:
         self.model, self.text, self.scope = model, text, f"{model.__tablename__} {text}"
@@ -51,26 +54,26 @@ class Order:
 
     @cached_property
     def everything(self) -> Segment:
-        """All rows, for a page after an offset."""
+        """A single segment with all rows."""
         return Segment(true(), self.keys)
 
     def parts(self, position: Sequence[Any], *, has_offset: bool) -> list[Segment]:
-        """Return the segments of the rows after this position, or of all rows if there is an offset.
+        """Return the segments of the rows after a position.
 
-        In several segments, indexes give the order of all rows.
+        With an offset and without an index for the order, it is a single segment with all rows.
         """
         return [self.everything] if has_offset and not self.has_index else self.segments(position)
 
     @property
     def has_index(self) -> bool:
-        """Whether an index may give this order: those of the fields have the id as second column."""
+        """Whether the table may have an index in this order: the kit's indexes are on a field and the id."""
         return len(self.keys) <= 2
 
     def segments(self, position: Sequence[Any]) -> list[Segment]:
-        """Return the segments of the rows after this position, or of all rows if it is empty.
+        """Return the segments of the rows after a position (sort key values); of all rows if it is empty.
 
-        The values of the position are bound as `position_0`, `position_1`, … So the segments depend only on which
-        values are None, and one compiled statement serves all other positions.
+        The values become the parameters `position_0`, `position_1`, … Therefore the segments, and the compiled
+        statements, depend only on which values are None.
         """
         nulls = tuple(value is None for value in position)
         if nulls not in self._segments:
@@ -84,12 +87,12 @@ class Order:
         return self._segments[nulls]
 
     def cursor_after(self, secret: bytes, row: Mapping[str, Any]) -> str:
-        """Return the cursor of the page that starts after the row with these values."""
+        """Return the cursor of the page that begins after the row with these values by field."""
         values = tuple(row[field] for field in self.fields)
         return cursors.encode(secret, self.scope, self._position_type.dump_json(values, warnings=False))
 
     def position_of(self, query: "ListQuery") -> tuple[Any, ...]:
-        """Return the sort key values of the row after which the page starts; empty without a cursor."""
+        """Return the sort key values in the cursor of a request; empty without one. Raises a 422 for an invalid one."""
         if "cursor" not in query.given:
             return ()
         payload = cursors.decode(query.secrets, self.scope, query.given["cursor"])
@@ -101,7 +104,7 @@ class Order:
 
     @cached_property
     def _position_type(self) -> TypeAdapter[tuple[Any, ...]]:
-        """Without bounds: a stored value may break a rule of today."""
+        """The type of a position. It has no bounds, because stored values may break the current ones."""
         shapes = [shape_of_field(self.model.model_fields[field]) for field in self.fields]
         kinds: Any = tuple(Optional[shape.plain] for shape in shapes)  # noqa: UP045  it may be more than a class
         return TypeAdapter(tuple[kinds])

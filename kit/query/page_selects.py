@@ -1,4 +1,4 @@
-"""Selects of pages: the ids of a page, and numbers of rows. `kit.query.plans` chooses among them."""
+"""The SELECTs of pages and of row counts, for the plans of `kit.query.plans`."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from kit.models.entities import Entity
 from kit.query.ordering import Order, Segment
 
 MAX_LIMIT = 100
-"""The largest number of rows of a page."""
+"""The maximum number of rows of a page."""
 MAX_OFFSET = 1_000_000
 Statement = SelectOfScalar[Any]
 
@@ -25,10 +25,10 @@ def completed(
     sorts: bool,
     outer: Select[Any] | None = None,
 ) -> Select[Any]:
-    """Return the select of a page, ordered and limited.
+    """Return the SELECT of up to `number` rows of a segment, in order, after `offset` rows.
 
-    `outer` selects the rows by their ids, if they are sorted; without it the same statement does, which evaluates its
-    conditions twice.
+    With `sorts`, a subquery finds and sorts the ids (`ids_of_few`). `outer` is the SELECT that reads their rows;
+    without it the statement itself does, and evaluates its conditions twice.
     """
     if sorts:
         found = ids_of_few(statement, order, segment, number, offset)
@@ -41,9 +41,9 @@ def completed(
 
 
 def ids_of_few(statement: Select[Any], order: Order, segment: Segment, number: Any, offset: Any = None) -> Select[Any]:
-    """Return the select of the ids of a page, for conditions that few rows match.
+    """Return the SELECT of the ids of a page, for conditions that few rows satisfy.
 
-    The inner select has an offset, so that a database plans it by itself, without the index of the sort.
+    The inner SELECT has `OFFSET 0`, so that a database plans it separately, and does not scan the index of the sort.
     """
     names = dict.fromkeys(("id", *(key.column.key for key in segment.keys)))
     columns = [getattr(order.model, name) for name in names]
@@ -55,17 +55,17 @@ def ids_of_few(statement: Select[Any], order: Order, segment: Segment, number: A
 
 
 def page_after_offset(statement: Select[Any], order: Order, segment: Segment, number: Any, offset: Any) -> Select[Any]:
-    """Return the select with the ids of a page after an offset."""
+    """Return the SELECT of a page after an offset. A subquery skips ids, for which an index suffices."""
     chosen = statement.with_only_columns(_id(order.model), maintain_column_froms=True).where(segment.condition)
     ids = chosen.order_by(*segment.ordering).limit(number).offset(offset)
     return statement.where(_id(order.model).in_(ids))
 
 
 def count_up_to(statement: Select[Any], model: type[Entity], most: int, field: str | None = None) -> Select[Any]:
-    """Return a select that counts the rows, up to a maximum.
+    """Return a SELECT that counts rows, up to `most`.
 
-    `field` is that of the only condition: in its order, the rows are found by its index. Without an order, PostgreSQL
-    may scan the table, because it expects to meet enough rows soon.
+    `field` is the field of the only condition, if there is one. An ORDER BY this field makes PostgreSQL use its index;
+    otherwise it may scan the table, because it expects to find enough rows early.
     """
     chosen = statement.with_only_columns(_id(model), maintain_column_froms=True).limit(most)
     ordered = chosen if field is None else chosen.order_by(getattr(model, field))
@@ -75,12 +75,12 @@ def count_up_to(statement: Select[Any], model: type[Entity], most: int, field: s
 def count_among_first(
     statement: Select[Any], segment: Segment, model: type[Entity], most: int, length: int
 ) -> Select[Any]:
-    """Return a select that counts the matching rows, up to a maximum, among the first `length` rows of a segment.
+    """Return a SELECT that counts the matching rows, up to `most`, among the first `length` rows of a segment.
 
-    The second column is the number of the latter, or 0 for the last segment.
+    The second column is the number of these first rows; 0 for the last segment.
 
-    The first rows are a subquery from which the statement reads instead of the table: an index gives them, one after
-    another, until enough of them match. With `id IN (SELECT …)` PostgreSQL joins them, after it has read all rows.
+    The statement reads from a subquery of the first rows in place of the table, so that an index scan can stop when
+    enough rows match. With `id IN (SELECT …)`, PostgreSQL would first read all rows, and then join them.
     """
     table = inspect(model).local_table
     first = select(table).where(segment.condition).order_by(*segment.ordering).limit(length)
@@ -90,7 +90,7 @@ def count_among_first(
 
 
 def reading_from(statement: Select[Any], table: FromClause, rows: FromClause) -> Select[Any]:
-    """Return the statement with these rows, which have the columns of a table, instead of the table."""
+    """Return the statement with `table` replaced by the subquery `rows`, which has the same columns."""
 
     def is_table(element: Any) -> bool:
         return isinstance(element, TableClause) and element.is_derived_from(table)
@@ -105,7 +105,7 @@ def reading_from(statement: Select[Any], table: FromClause, rows: FromClause) ->
 
 
 def count_segment(statement: Select[Any], segment: Segment, model: type[Entity]) -> Select[Any]:
-    """Return the select of the number of rows of a segment. Its order is for SQLite, which then uses the index."""
+    """Return the SELECT that counts the rows of a segment, up to `MAX_OFFSET`. With ORDER BY, SQLite uses the index."""
     return count_up_to(statement.where(segment.condition).order_by(*segment.ordering), model, MAX_OFFSET)
 
 
@@ -114,12 +114,12 @@ def count_all(statement: Select[Any]) -> Select[Any]:
 
 
 def count_search(statement: Select[Any], most: int) -> Select[Any]:
-    """Return a select that counts the entries that a search index of SQLite finds, up to a maximum."""
+    """Return a SELECT that counts the entries that a search index of SQLite finds, up to `most`."""
     return select(func.count()).select_from(statement.limit(most).subquery())
 
 
 def count_rows_found(statement: CompoundSelect[Any]) -> Select[Any]:
-    """Return a select that counts the rows that a search index of SQLite finds, without reading them."""
+    """Return a SELECT that counts the rows that a search index of SQLite finds, without reading the table."""
     return select(func.count()).select_from(statement.subquery())
 
 

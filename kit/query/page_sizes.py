@@ -1,6 +1,6 @@
-"""Sizes of pages: a page ends before `max_page_size` bytes of JSON, and its `Link` leads to the other rows.
+"""Sizes of pages: a page ends before it has more than `max_page_size` bytes of JSON; `Link` leads to the other rows.
 
-Only pages that may be so large are measured: the rows of most tables have bounds by which a page is always smaller.
+A page is only measured if it may be larger: the fields of most tables have bounds by which every page is smaller.
 """
 
 from collections.abc import Callable, Iterable
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
     from kit.query.list_query import ListQuery
 
 PER_CHARACTER = 6
-"""The largest number of bytes of a character in JSON, as in `\\u0001`."""
+"""The maximum number of bytes of a character in JSON, as in `\\u0001`."""
 SHORT = 100
-"""The largest number of bytes of a member whose value is short, with its name and marks."""
+"""The assumed maximum size, in bytes, of a property with a short value: name, value and punctuation."""
 LONGEST_MEMBER = 1000
-"""The largest number of bytes of a member whose value is one of an enum."""
+"""The assumed maximum size, in bytes, of a property with a member of an enum."""
 SHORT_TYPES = (Boolean, Date, DateTime, Integer, Interval, Numeric, Time, Uuid)
 MAX_DEPTH = 3
-"""The largest nesting of read variants whose size is computed."""
+"""The maximum depth of nested read variants whose size is computed. Deeper ones count as unbounded."""
 
 
 def rows_that_fit(query: "ListQuery", number: int, sizes: Callable[[], Iterable[int]]) -> int:
-    """Return the number of rows, of so many, that fit in a page; at least one.
+    """Return how many of `number` rows fit in a page; at least 1.
 
-    `sizes` are their sizes in JSON, in bytes.
+    `sizes` returns the sizes of the rows in JSON, in bytes. It is called only if necessary.
     """
     largest = query.max_page_size
     kind: Any = type(query)
@@ -43,7 +43,7 @@ def rows_that_fit(query: "ListQuery", number: int, sizes: Callable[[], Iterable[
 
 @cache
 def largest_row(kind: "type[ListQuery]", included: tuple[str, ...]) -> float:
-    """Return the largest size of a row in JSON, with what it embeds, in bytes; infinite if it has no bound."""
+    """Return an upper bound of the size in bytes of a row in JSON, with embedded rows; infinity without bound."""
     size = size_of_variant(kind.model, kind.read)
     for name in included:
         size += size_of_related(kind.model, name, read_variant(kind.includes[name]), 0)
@@ -51,7 +51,7 @@ def largest_row(kind: "type[ListQuery]", included: tuple[str, ...]) -> float:
 
 
 def size_of_variant(model: type[Any], read: type[Read], depth: int = 0) -> float:
-    """Return the largest size of a row of a model in JSON, as this variant shows it."""
+    """Return an upper bound of the size in bytes of a row in JSON, by its read variant; infinity without bound."""
     if read.model_computed_fields or depth > MAX_DEPTH:
         return inf
     mapper, size = inspect(model), 0.0

@@ -1,4 +1,4 @@
-"""Pages: the rows of a list after a cursor or an offset, in a total order (keyset pagination)."""
+"""Pages: reads the rows of a list after a cursor (keyset pagination) or an offset, in a total order."""
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
@@ -23,15 +23,15 @@ from kit.query.related import load_lists
 from kit.query.slow_reads import counted, in_turn
 
 WITH_LISTS = 10
-"""The number of rows with embedded lists after whose conversion other requests have their turns."""
+"""The number of rows with embedded lists after whose conversion the event loop serves other requests."""
 
 
 @dataclass(kw_only=True)
 class Page:
     """A page of a list: its rows, as instances of the read variant, and the cursor of the next page, if any.
 
-    `total` is the number of all rows, if the request asks for it; `estimate` an estimate of that number, if the request
-    asks for one and there are many rows.
+    `total` is the number of all rows, with `count=true`, or `count=estimated` if there are few; `estimate` is an
+    estimate of it, with `count=estimated` if there are many.
     """
 
     rows: Sequence[Read]
@@ -41,7 +41,7 @@ class Page:
 
 
 class SessionReader:
-    """Reads numbers of rows by a session."""
+    """The `Reader` that counts or estimates rows by a session."""
 
     def __init__(self, session: ReadSession) -> None:
         self.session, self.database_id = session, id(session.get_bind())
@@ -52,7 +52,7 @@ class SessionReader:
         return rows
 
     async def explained(self, statement: Explain) -> Sequence[Sequence[Any]]:
-        """Return the plan of a select, whose connection does not see the session's restriction."""
+        """Return the rows of EXPLAIN, on the connection of the session, without its restriction."""
         rows: Sequence[Sequence[Any]] = await self.session.run_sync(
             lambda session: session.trusted_connection().execute(statement).all()  # type: ignore[attr-defined]
         )
@@ -60,9 +60,10 @@ class SessionReader:
 
 
 async def page(session: ReadSession, query: ListQuery, statement: SelectOfScalar[Any]) -> Page:
-    """Return the page of a select that a query asks for: filtered, ordered and limited.
+    """Return a page of the rows of `statement`, filtered, ordered and limited by the query.
 
-    Return it from a handler whose response model is a list of the read variant.
+    It is to be returned from a handler with the response model `list[ReadVariant]`. Raises a 422 for an invalid cursor
+    or sort.
     """
     with counted(query):
         if query.runtime.fast_page is not None:
@@ -73,9 +74,9 @@ async def page(session: ReadSession, query: ListQuery, statement: SelectOfScalar
 
 
 async def plain_page(session: ReadSession, query: ListQuery, statement: SelectOfScalar[Any]) -> Page:
-    """Read a page by the ORM: at most two selects, two more for counts, and one for each embedded relationship.
+    """Read a page by the ORM: by at most two SELECTs, two more for counts, and one for each embedded relationship.
 
-    It has fewer rows than the limit if they are large.
+    It has fewer rows than `limit` if they are large.
     """
     order = order_of(query.model, query.sort)
     position, choices = order.position_of(query), Choices(query, statement)
@@ -95,7 +96,7 @@ async def plain_page(session: ReadSession, query: ListQuery, statement: SelectOf
 async def _collect(
     session: ReadSession, query: ListQuery, order: Order, position: Sequence[Any], plan: Plan, number: int
 ) -> list[Any]:
-    """Return at most `number` rows, in order, from the keyset position or the offset on."""
+    """Return up to `number` rows in the order of the list, from the keyset position or from the offset on."""
     offset = query.given.get("offset") or None
     values = {f"position_{index}": value for index, value in enumerate(position)}
     rows: list[Any] = []

@@ -1,4 +1,4 @@
-"""Query parameters: their names, types and documentation. Lists may be given in several parts, others once."""
+"""Query parameters: their names, types and documentation, and their validation. Only lists may be repeated."""
 
 import re
 from collections import Counter
@@ -16,14 +16,14 @@ from kit.http.encoding import TooManyMarksError, composed
 from kit.http.problems import describe, error, invalid
 
 MAX_REMEMBERED, MAX_KNOWN = 200, 1000
-"""The largest length of a query string whose values are remembered, in bytes, and the largest number of them."""
+"""The maximum length, in bytes, of a query string whose values are cached, and the maximum number of cached ones."""
 MAX_UNKNOWN = 10
-"""The largest number of unknown parameters that a 422 names, each with all that are known."""
+"""The maximum number of unknown parameters that a 422 names, because each error lists all known ones."""
 
 
 @dataclass(frozen=True)
 class ParameterType:
-    """The type of a parameter. Resources share it, because it takes a millisecond to make."""
+    """The validator and schema of a type of parameters. Resources share it, because creating it takes a millisecond."""
 
     adapter: TypeAdapter[Any]
 
@@ -34,7 +34,7 @@ class ParameterType:
 
 _types: dict[int, tuple[Any, ParameterType]] = {}
 _lists: dict[tuple[int, int], tuple[Any, Any]] = {}
-"""The types that were made of a type, by its `id()`, because not all types are hashable. The type is kept alive."""
+"""Caches by the `id()` of a type, because not all types are hashable. The type is stored too, to keep its id unique."""
 
 
 def comma_separated(kind: Any, longest: int) -> Any:
@@ -46,7 +46,7 @@ def comma_separated(kind: Any, longest: int) -> Any:
 
 
 def parameter_type(kind: Any) -> ParameterType:
-    """Return the type of parameters for this annotation, made once."""
+    """Return the `ParameterType` of an annotation, from the cache if possible."""
     if id(kind) not in _types:
         _types[id(kind)] = kind, ParameterType(TypeAdapter(kind))
     return _types[id(kind)][1]
@@ -54,7 +54,7 @@ def parameter_type(kind: Any) -> ParameterType:
 
 @dataclass(frozen=True)
 class Parameter:
-    """A query parameter. `kind` is its type, for pydantic; a `listed` one is comma-separated, or given repeatedly."""
+    """A query parameter. `kind` is its type for pydantic. A `listed` one may be comma-separated, or repeated."""
 
     name: str
     kind: Any
@@ -66,7 +66,7 @@ class Parameter:
         return parameter_type(self.kind).adapter
 
     def read(self, texts: Sequence[str]) -> Any:
-        """Return the value of a parameter that is given as these texts: a list may be given in several parts."""
+        """Return the validated value of the parameter, given by these texts; of one that is not listed, the first."""
         if self.listed:
             return self.adapter.validate_python([part for text in texts for part in split(text)])
         return self.adapter.validate_python(texts[0])
@@ -93,11 +93,11 @@ SEPARATOR = re.compile(r"(?<!\\),")
 
 
 _read: dict[tuple[int, bytes], tuple[Mapping[str, Parameter], dict[str, Any]]] = {}
-"""The values of short query strings, by the `id()` of the parameters, which are kept alive."""
+"""A cache of the values of short query strings, by the `id()` of the known parameters, which are stored too."""
 
 
 def read_again(known: Mapping[str, Parameter], request: HTTPConnection, others: Collection[str]) -> dict[str, Any]:
-    """Return what `read` does for the query string of a request; that of a short one is remembered."""
+    """Return `read` for the query string of a request. The values of a short query string are cached."""
     text: bytes = request.scope["query_string"]
     if others or len(text) > MAX_REMEMBERED:
         return read(known, request.query_params, others)
@@ -113,7 +113,7 @@ def read_again(known: Mapping[str, Parameter], request: HTTPConnection, others: 
 def read(known: Mapping[str, Parameter], given: QueryParams, others: Collection[str] = ()) -> dict[str, Any]:
     """Return the values of the given parameters. Raises a 422 for unknown, repeated and invalid parameters.
 
-    `others` are the names of parameters that are allowed too, but that FastAPI reads.
+    `others` are the names of further parameters, which FastAPI reads.
     """
     refuse_unknown([*known, *others] if others else known, given)
     refuse_repeated([name for name in given if name in known and not known[name].listed], given)

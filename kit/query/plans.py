@@ -1,17 +1,18 @@
-"""Plans of lists: how the rows of a page are found, chosen so that a page costs little however many rows there are.
+"""Plans of lists: chooses how the rows of a page are found, so that a page is fast however many rows there are.
 
-An index gives the order of a sort, another one the rows of a condition. Which of them is better depends on the number
-of rows that fulfil the conditions, and where they are in the order. Databases often estimate that wrongly. So it is
-tried first, with few rows:
+A page can be read in two ways: by a scan of the index of the sort, until enough rows satisfy the conditions; or by the
+index of a condition, and sorting all rows that it finds. Which one is faster depends on the number of rows that satisfy
+the conditions, and on their position in the order. Databases often estimate that wrongly. Therefore it is measured
+first, by counting a bounded number of rows:
 
-    at most MOST rows fulfil the conditions:        their ids and sort keys are read by the index of a condition, and
-                                                    sorted; then the rows of the page are read
-    a page of them is among the first MOST rows:    the walk along the index of the sort
-    otherwise:                                      as with few rows, although there are more to sort
-    there are no conditions:                        the walk, in which nothing is left out
+    at most MOST rows satisfy the conditions:       sort: their ids and sort keys are read by the index of a condition
+                                                    and sorted; then the rows of the page are read
+    a page of them is among the first MOST rows:    scan of the index of the sort
+    otherwise:                                      sort, although there are more rows to sort
+    there are no conditions:                        scan of the index of the sort
 
-A search index of SQLite is asked first for the number of its entries. If there are many, texts are compared instead.
-After an offset, the walk reads ids only, for which the index suffices, and then the rows of the page.
+With a search index of SQLite, its entries are counted first. If there are many, texts are compared instead. After an
+offset, the scan reads only ids, for which the index suffices, and then the rows of the page.
 """
 
 from dataclasses import dataclass
@@ -32,11 +33,11 @@ if TYPE_CHECKING:
     from kit.query.list_query import ListQuery
 
 MOST_FOUND = 2000
-"""The largest number of rows of a search that a page sorts: their texts are compared again."""
+"""The maximum number of rows of a search that are sorted for a page. It is lower than `MOST`, as texts are compared."""
 
 
 def is_uncertain(query: "ListQuery", order: Order) -> bool:
-    """Return whether the number of rows decides between two indexes: that of the sort, and that of a condition."""
+    """Return whether the choice between the index of the sort and that of a condition depends on the number of rows."""
     first, found = order.fields[0], query.asked
     is_one_row = ("id", "") in found or ("id", "in") in found
     return not is_one_row and any(field != first or operator not in RANGES for field, operator in found)
@@ -44,7 +45,7 @@ def is_uncertain(query: "ListQuery", order: Order) -> bool:
 
 @dataclass(frozen=True)
 class Plan:
-    """How the rows of a page are read, and their number, if the request asks for it."""
+    """How the rows of a page are read, and their total number or its estimate, if it is known."""
 
     choices: Choices
     method: Method
@@ -52,9 +53,9 @@ class Plan:
     total: int | None = None
     estimate: int | None = None
     finds_many: bool = False
-    """Whether the search index of SQLite finds too many entries."""
+    """Whether the search index of SQLite finds too many entries to be used."""
     is_certain: bool = False
-    """Whether the conditions are ranges of the index of the sort, if there are any."""
+    """Whether no choice was necessary: there are no conditions, or they are ranges of the index of the sort."""
 
     @property
     def sorts(self) -> bool:
@@ -67,12 +68,12 @@ class Plan:
         return self.choices.compared if self.method.sorts else self.choices.walking
 
     def page(self, order: Order, segment: Segment, number: Any, offset: Any = None) -> Any:
-        """Return the select of a page, or of a segment of it."""
+        """Return the SELECT of up to `number` rows of a segment, after `offset` rows."""
         return completed(self.statement, order, segment, number, offset, sorts=self.sorts)
 
 
 async def planned(query: "ListQuery", order: Order, choices: Choices, reader: Reader) -> Plan:
-    """Return the plan of a page. Counts rows, if the request asks for it, or if their number decides."""
+    """Return the plan of a page. Counts rows if the request asks for it, or if the choice depends on their number."""
     if is_uncertain(query, order):
         plan = await known_or_chosen(query, order, choices, reader)
     else:
@@ -82,8 +83,8 @@ async def planned(query: "ListQuery", order: Order, choices: Choices, reader: Re
 
 
 async def known_or_chosen(query: "ListQuery", order: Order, choices: Choices, reader: Reader) -> Plan:
-    """Return the plan that such a list had last, or choose one."""
-    is_counted_search = query.is_search and query.given.get("count", False)  # its count depends on what is found
+    """Return the plan with the cached method for the list, or choose one and cache its method."""
+    is_counted_search = query.is_search and query.given.get("count", False)  # `with_total` needs `finds_many`
     method = None if is_counted_search else known_method(query, reader.database_id)
     if method is not None:
         return Plan(choices, method)
@@ -93,9 +94,10 @@ async def known_or_chosen(query: "ListQuery", order: Order, choices: Choices, re
 
 
 async def chosen(query: "ListQuery", order: Order, choices: Choices, reader: Reader) -> Plan:
-    """Choose how the rows are found.
+    """Choose how the rows are found, by counting.
 
-    The walk is tried first if no index finds the rows of the filters, or if it was chosen last for other values.
+    The scan of the index of the sort is tried first if no index can find the rows of the filters, or if it was chosen
+    last for other values of the same filters.
     """
     has_ranges = query.is_search or any(operator in RANGES for _, operator in query.asked)
     walks = not has_ranges or (not query.is_search and probably_walks(query, reader.database_id))
@@ -115,14 +117,14 @@ async def chosen(query: "ListQuery", order: Order, choices: Choices, reader: Rea
 
 
 def most_sorted(query: "ListQuery") -> int:
-    """Return the largest number of rows that are sorted without a look at the index of the order."""
+    """Return the number of rows up to which they are sorted without trying a scan of the index of the sort."""
     return min(MOST, MOST_FOUND) if query.is_search else MOST
 
 
 async def search_entries(choices: Choices, reader: Reader) -> int | None:
-    """Return how many entries of an index of SQLite the search with the fewest finds, up to `MOST` + 1.
+    """Count the entries that a search index of SQLite finds, up to `MOST` + 1; with several searches, the fewest.
 
-    None without such a search. A few rows that FTS5 has not taken over yet are not counted.
+    Returns None if no search index can be used. The few changed rows that are not in FTS5 yet are not counted.
     """
     fewest: int | None = None
     for search in choices.searches:
@@ -132,7 +134,7 @@ async def search_entries(choices: Choices, reader: Reader) -> int | None:
 
 
 async def number_found(query: "ListQuery", choices: Choices, reader: Reader, *, finds_many: bool) -> int:
-    """Return the number of rows, or one more than are sorted if there are more."""
+    """Count the rows that satisfy the conditions, up to `most_sorted` + 1."""
     most = most_sorted(query)
     if not finds_many:
         return await number_up_to(query, choices.indexed, reader, most)
@@ -142,7 +144,7 @@ async def number_found(query: "ListQuery", choices: Choices, reader: Reader, *, 
 
 
 async def is_late(query: "ListQuery", order: Order, choices: Choices, reader: Reader) -> bool:
-    """Return whether a walk in this order would pass more than `MOST` rows before it has met those of a page."""
+    """Return whether a scan in this order would read more than `MOST` rows to find those of a page."""
     if not order.has_index:
         return True
     page, statement, found, passed = query.given.get("limit", MAX_LIMIT) + 1, choices.walking, 0, 0

@@ -1,7 +1,7 @@
-"""Related rows of relationships to many that a page embeds, at most `include_limit` for each row.
+"""Related rows: loads the rows of relationships to many that a page embeds, at most `include_limit` for each parent.
 
-One query reads them all, if they are few. If it reaches its limit, others read a limited number for each row that is
-still incomplete, so that a parent with 100,000 children costs as much as one with a hundred.
+One query with a limit reads those of all parents. If it reaches its limit, further queries read a limited number of
+rows for each parent that is incomplete. Therefore a parent with 100,000 children costs as much as one with a hundred.
 """
 
 from collections import defaultdict
@@ -22,16 +22,19 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 MANY_AT_ONCE = 20
-"""The number of complete lists to which a query is limited."""
+"""The limit of a query, as a number of complete lists of related rows."""
 
 
 def first_limit(keys: Collection[Any], limit: int) -> int:
-    """Return the limit of the first query: one row more than is embedded for each parent shows that there are more."""
+    """Return the limit of the first query. For each parent it includes one row more, which shows that there are more."""
     return min(len(keys), MANY_AT_ONCE) * (limit + 1)
 
 
 def incomplete(keys: Sequence[Any], found: Sequence[Sequence[Any]], limit: int) -> list[Any]:
-    """Return the parents whose rows the first query has not read completely. Its rows are sorted by the parent's id."""
+    """Return the parents' keys whose rows the first query has not read completely.
+
+    `found` are its rows, sorted by the parent's key, which is their first column.
+    """
     if len(keys) == 1 or len(found) < first_limit(keys, limit):
         return []
     complete = {row[0] for row in found} - {found[-1][0]}
@@ -39,14 +42,14 @@ def incomplete(keys: Sequence[Any], found: Sequence[Sequence[Any]], limit: int) 
 
 
 async def load_lists(session: "ReadSession | WriteSession", query: "ListQuery", rows: Sequence[Entity]) -> None:
-    """Load the related rows that these rows embed into `query.related`, for `query.to_read`."""
+    """Load the related rows to embed in these rows, and store them in `query.related`, for `query.to_read`."""
     for name, (relation, read) in query.lists.items():
         found = await _related(session, query, relation, read, [row.id for row in rows])
         query.related[name] = {row.id: _limited_list(query, relation, row, found[row.id]) for row in rows}
 
 
 def _limited_list(query: "ListQuery", relation: ListRelation, row: Entity, found: Sequence[Any]) -> Related:
-    """Return at most `include_limit` related rows, and a link to the rest."""
+    """Return the first `include_limit` related rows, and a link to the others if there are more."""
     limit = query.include_limit
     if len(found) <= limit:
         return Related(found)
@@ -62,7 +65,7 @@ def order_fields(relation: ListRelation) -> Sequence[str]:
 async def _related(
     session: "ReadSession | WriteSession", query: "ListQuery", relation: ListRelation, read: Any, ids: Sequence[Any]
 ) -> dict[Any, list[Any]]:
-    """Return up to one related row more than is embedded for each parent, by the parents' ids."""
+    """Return the related rows by the parent's id, at most `include_limit` + 1 for each."""
     related: defaultdict[Any, list[Any]] = defaultdict(list)
     if not ids:
         return related
@@ -77,7 +80,7 @@ async def _related(
     missing = incomplete(ids, found, limit)
     if missing:
         found = [row for row in found if row[0] not in missing]
-        for start in range(0, len(missing), MANY_AT_ONCE):  # other requests have their turns between
+        for start in range(0, len(missing), MANY_AT_ONCE):
             some = _for_each(relation, missing[start : start + MANY_AT_ONCE], limit)
             found += (await session.execute(some.options(*options))).all()
     for ident, row in found:
@@ -86,7 +89,7 @@ async def _related(
 
 
 def _for_each(relation: ListRelation, ids: Sequence[Any], limit: int) -> Select[Any]:
-    """Return a select of a limited number of related rows for each of these ids."""
+    """Return a SELECT of at most `limit` + 1 related rows for each of these parents' ids."""
     (key,) = inspect(relation.target).primary_key
     parts = [_of_one(relation, key, ident, limit) for ident in ids]
     pairs = union_all(*parts).subquery()

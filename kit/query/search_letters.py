@@ -1,4 +1,4 @@
-"""Search letters: those that FTS5, the search index of SQLite, folds in another way than the kit, or does not find."""
+"""Search letters: those that FTS5, the search index of SQLite, folds differently from the kit, or does not find."""
 
 from collections.abc import Callable
 from contextlib import closing
@@ -10,39 +10,39 @@ from kit.database.folding import fold
 from kit.database.search_sql import END, expanded
 
 UNKNOWN = frozenset(f"{END}\ufffe\uffff\U0010ffff")
-"""Characters that FTS5 does not find: that of the ends of its texts, those that it replaces by U+FFFD, and the last."""
+"""The characters that FTS5 does not find: `END`, those that it replaces by U+FFFD, and the last of Unicode."""
 INEXACT = UNKNOWN | {"\ufffd"}
 CASED = (*range(0x80, 0x2E00), *range(0xA640, 0xAC00), *range(0xFB00, 0xFB18), *range(0xFF21, 0xFF5B),
          *range(0x10400, 0x10600), *range(0x10C80, 0x10D00), *range(0x118A0, 0x11900), *range(0x16E40, 0x16F00),
          *range(0x1E900, 0x1EA00))  # fmt: skip
-"""The blocks of Unicode whose letters have upper and lower case."""
+"""The code points of the Unicode blocks with upper and lower case letters."""
 
 
 def is_known_in(wished: str) -> Callable[[str], bool]:
-    """Return whether FTS5 finds a letter of this text."""
+    """Return a function that tells whether FTS5 finds a letter of the text `wished`."""
     missed = UNKNOWN if wished.isascii() else UNKNOWN | other_letters().missed
     return lambda letter: letter not in missed
 
 
 def is_exact(wished: str) -> bool:
-    """Return whether FTS5 finds exactly the texts that contain this one, which is folded."""
+    """Return whether FTS5 finds exactly the texts that contain `wished`, a folded text."""
     if wished.isascii():
         return END not in wished
     return INEXACT.isdisjoint(wished) and not any(letter in letters for letters in other_letters() for letter in wished)
 
 
 class OtherLetters(NamedTuple):
-    """Letters that FTS5 folds in another way than `fold`: by those of Unicode 6.1, and Greek symbols as letters."""
+    """The letters that FTS5 folds differently from `fold`: it uses Unicode 6.1, and treats Greek symbols as letters."""
 
     missed: frozenset[str]
     """Letters that FTS5 may not find."""
     merged: frozenset[str]
-    """Letters for which FTS5 finds others, too."""
+    """Letters for which FTS5 also finds other letters."""
 
 
 @cache
 def other_letters() -> OtherLetters:
-    """Compare the tokenizer of this SQLite with `fold`, for all letters with case; some 20 ms."""
+    """Compare the tokenizer of this SQLite library with `fold` for all letters with case, once, in about 20 ms."""
     letters = [letter for letter in map(chr, CASED) if letter.upper() != letter or letter.lower() != letter]
     with closing(connect(":memory:")) as connection:
         connection.execute('CREATE VIRTUAL TABLE one USING fts5(letter, tokenize = "trigram")')

@@ -1,4 +1,4 @@
-"""Searches for a part of a text: conditions that a search index can answer, with the same results without one."""
+"""Substring searches (`q`, `__contains`): SQL conditions for a search index, and with the same result without one."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -31,15 +31,15 @@ from kit.query.search_letters import is_exact, is_known_in
 
 SQLITE = sqlite.dialect()
 SHORTEST = 3
-"""The length of a trigram: shorter texts are found by the beginnings of trigrams, which PostgreSQL cannot look up."""
+"""The length of a trigram. SQLite finds shorter texts as prefixes of trigrams; PostgreSQL reads all rows for them."""
 
 
 def found_in(
     database: Database, model: type[Entity], fields: Sequence[str], text: str, *, by_index: bool
 ) -> ColumnElement[bool]:
-    """Return whether one of these fields contains a text, ignoring case.
+    """Return the condition that one of these fields contains a text, ignoring case.
 
-    With `by_index` the condition is for the search index, else for a comparison with row after row.
+    With `by_index` it uses the search index, if possible; otherwise it compares the texts of each row.
     """
     columns = [getattr(model, name) for name in fields]
     wished = str(fold(text))
@@ -55,7 +55,10 @@ def found_in(
 
 
 def prefilters(database: Database, model: type[Entity], field: str, text: str) -> list[ColumnElement[bool]]:
-    """Return the conditions, for the search index, that are true for all rows whose field contains a text."""
+    """Return conditions for the search index, for a filter `__contains`: true for all rows whose field contains a text.
+
+    They are true for further rows too, as in another case. The filter itself has to be added. None without an index.
+    """
     wished, index = str(fold(text)), wanted_of(inspect(model).local_table)
     if index is None or field not in index.columns:
         return []
@@ -67,20 +70,20 @@ def prefilters(database: Database, model: type[Entity], field: str, text: str) -
 
 
 def index_of(database: Database, model: type[Entity], fields: Sequence[str]) -> SearchIndex | None:
-    """Return the search index of SQLite for these fields, if it exists."""
+    """Return the search index of SQLite for these fields; None if the database does not have it."""
     index = wanted_of(inspect(model).local_table)
     usable = index is not None and set(index.columns).issuperset(fields) and database.search_tables.has(index)
     return index if usable else None
 
 
 def folded_like(text: Any, wished: str) -> ColumnElement[bool]:
-    """Return a condition of PostgreSQL that uses the search index."""
+    """Return the condition for PostgreSQL that a text contains another, which can use the search index."""
     condition: ColumnElement[bool] = func.fold(text).like(literal(f"%{escaped(wished)}%", String))
     return condition
 
 
 def folded_contains(text: Any, wished: str) -> ColumnElement[bool]:
-    """Return a condition of PostgreSQL that uses no index."""
+    """Return the condition for PostgreSQL that a text contains another, which uses no index."""
     return func.strpos(func.fold(text), literal(wished, String)) > 0
 
 
@@ -90,17 +93,17 @@ def escaped(text: str) -> str:
 
 
 def has_trigram(text: str) -> bool:
-    """Return whether pg_trgm finds a trigram within a text. It ignores what is neither letter nor digit."""
+    """Return whether pg_trgm extracts a trigram from a text: whether it has three letters or digits in a row."""
     return any(len(run) >= SHORTEST for run in runs(text, str.isalnum))
 
 
 def runs(text: str, belongs: Any) -> Iterator[str]:
-    """Yield the parts of a text whose characters all belong."""
+    """Yield the longest parts of a text for whose characters `belongs` is true. Some parts may be empty."""
     return iter("".join(letter if belongs(letter) else "\0" for letter in text).split("\0"))
 
 
 def sqlite_contains(text: Any, wished: str) -> ColumnElement[bool]:
-    """Return a condition that SQLite evaluates by itself, without a function of Python for each row."""
+    """Return the condition for SQLite that a text contains another, by GLOB, without calls of Python for each row."""
     value = text
     for letter, other in EXPANDED.items() if "s" in wished else ():
         value = func.replace(value, letter, other)
@@ -109,7 +112,7 @@ def sqlite_contains(text: Any, wished: str) -> ColumnElement[bool]:
 
 
 def rows_found(index: SearchIndex, fields: Sequence[str], wished: str) -> Select[Any] | None:
-    """Return the select of the rows that FTS5 finds. None if it cannot."""
+    """Return the SELECT of the rowids that FTS5 finds for a folded text; None if it cannot find them."""
     if not wished:  # every row contains it
         return None
     find = rows_with_prefix if len(wished) < SHORTEST else rows_matching
@@ -117,10 +120,9 @@ def rows_found(index: SearchIndex, fields: Sequence[str], wished: str) -> Select
 
 
 def rows_matching(index: SearchIndex, fields: Sequence[str], wished: str) -> Select[Any] | None:
-    """Return the select of the rows whose trigrams FTS5 finds. None if the text has none.
+    """Return the SELECT of the rowids with the trigrams of a text; None if the text has none.
 
-    It is exact for the rows that have not changed since, unless the text has letters that FTS5 folds in another way
-    (`is_exact`).
+    The result is exact if `is_exact(wished)`, except for rows in the table of changes.
     """
     known = [part for part in runs(wished, is_known_in(wished)) if len(part) >= SHORTEST]
     if not known:
@@ -133,7 +135,7 @@ def rows_matching(index: SearchIndex, fields: Sequence[str], wished: str) -> Sel
 
 
 def rows_with_prefix(index: SearchIndex, fields: Sequence[str], wished: str) -> Select[Any] | None:
-    """Return the select of the rows with a trigram that begins with a text. It is as exact as `rows_matching`."""
+    """Return the SELECT of the rowids with a trigram that begins with a short text, as exact as `rows_matching`."""
     if not all(map(is_known_in(wished), wished)):
         return None
     own = from_clause(index.terms, column("doc", Integer), column("term", String), column("col", String))
@@ -144,14 +146,17 @@ def rows_with_prefix(index: SearchIndex, fields: Sequence[str], wished: str) -> 
 
 
 def with_changed(index: SearchIndex, rows: Select[Any]) -> CompoundSelect[Any]:
-    """Return the select of the rows that FTS5 finds, and of all that have changed since."""
+    """Return the SELECT of the rowids that FTS5 finds, and of all those in the table of changes."""
     return union_all(rows, changed_rows(index))
 
 
 def rows_containing(
     model: type[Entity], index: SearchIndex, rows: Select[Any], fields: Sequence[str], wished: str
 ) -> CompoundSelect[Any]:
-    """Return the select of the rows that FTS5 finds exactly, and of the changed ones that contain a text."""
+    """Return the SELECT of exactly the rowids whose texts contain another text.
+
+    These are the rows that FTS5 finds and that are not in the table of changes, and the changed rows that contain it.
+    """
     (found,) = rows.selected_columns
     table: Any = inspect(model).local_table
     changed = table.alias("changed_rows")
@@ -167,7 +172,7 @@ def changed_rows(index: SearchIndex) -> Select[Any]:
 
 
 def is_among(model: type[Entity], rows: CompoundSelect[Any]) -> ColumnElement[bool]:
-    """Return whether the rowid of SQLite is one of these."""
+    """Return the condition that SQLite's rowid is one of those that `rows` selects."""
     (key,) = inspect(model).primary_key
     is_rowid = key.type.compile(SQLITE) == "INTEGER"
     rowid: Any = key if is_rowid else literal_column(f"{quoted(str(model.__tablename__))}.rowid", Integer)
@@ -176,16 +181,16 @@ def is_among(model: type[Entity], rows: CompoundSelect[Any]) -> ColumnElement[bo
 
 
 class Search(NamedTuple):
-    """A search of a request, as the search index of SQLite answers it."""
+    """The SELECTs of a search by a search index of SQLite."""
 
     rows: Select[Any]
-    """The select of the rows that FTS5 finds, some of them several times if the text is short."""
+    """The SELECT of the rowids that FTS5 finds, some of them repeatedly if the text is short."""
     exact: CompoundSelect[Any] | None
-    """The select of exactly the rows that contain the text, each once, if there is one."""
+    """The SELECT of exactly the rowids whose texts contain the text, without duplicates; None if it is not possible."""
 
 
 def search_of(database: Database, model: type[Entity], fields: Sequence[str], text: str) -> Search | None:
-    """Return the search for a text. None on PostgreSQL, or if no index can answer it."""
+    """Return the search for a text in these fields; None on PostgreSQL, or if no search index can be used."""
     wished, index = str(fold(text)), index_of(database, model, fields) if database.is_sqlite else None
     rows = None if index is None else rows_found(index, fields, wished)
     if index is None or rows is None:

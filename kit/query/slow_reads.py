@@ -1,10 +1,10 @@
-"""Slow reads: lists that may read many rows take turns, and pause in between, while other requests are served.
+"""Slow reads: limits the lists that may read many rows, with pauses between them, while other requests are served.
 
-They are those that search, count rows, or skip many. Without a bound, a few clients that search without end take most
-of the processor. Callers get their turns one after another. While nothing else is served, there is no bound.
+A slow read is a list that searches, counts rows, or has a large offset. Without a limit, a few clients that search all
+the time would use most of the processor time. Callers take turns (`FairSemaphore`).
 
-    other requests are served:  at most `limit` slow reads at a time; after a read that took long, its place stays taken
-                                for twice as long
+    other requests are served:  at most `limit` slow reads run at the same time; after a long one, its slot stays
+                                occupied for twice the duration of the read
     none are served:            a slow read begins at once
 """
 
@@ -22,32 +22,32 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 MANY_SKIPPED = 10_000
-"""The largest offset of a list that is not slow."""
+"""The maximum offset of a list that is not slow."""
 PART_OF_POOL = 30
-"""On PostgreSQL, slow reads take at most a thirtieth of the connections, one of 30; on SQLite one.
+"""Slow reads use at most this fraction of PostgreSQL's connections (1/30), at least one; on SQLite one.
 
-PostgreSQL may execute a count by three processes.
+PostgreSQL may execute a single count by three processes.
 """
 PAUSES = 2
-"""The length of the pause after a slow read, in that of the read."""
+"""The duration of the pause after a slow read, in multiples of the duration of the read."""
 SHORT_SECONDS = 0.01
-"""A read that takes less is not followed by a pause."""
+"""A read that takes less time is not followed by a pause."""
 MAX_PAUSE_SECONDS = 2.0
 MAX_WAIT_SECONDS = 5.0
-"""Seconds after which a slow read begins whatever the others do."""
+"""The maximum wait of a slow read. Then it begins without a slot."""
 MAX_WAITING = 100_000
-"""A nominal bound: admission limits the requests to `MAX_IN_FLIGHT`."""
+"""A nominal bound, never reached: admission limits the number of requests to `MAX_IN_FLIGHT`."""
 
 
 class Turns:
-    """The turns of the slow reads in one event loop."""
+    """The semaphore of slow reads in an event loop."""
 
     def __init__(self, limit: int) -> None:
         self.places, self.requests = FairSemaphore(limit, MAX_WAITING), 0
-        """The places, and the number of requests for slow lists that are served. Several may share a read."""
+        """The slots, and the number of requests for slow lists being served, several of which may share a read."""
 
     async def take(self, served: FairSemaphore, read: Callable[[], Awaitable[T]]) -> T:
-        """Return the result of a slow read, which waits for its turn. `served` are the places of all requests."""
+        """Wait for a slot, and return the result of a slow read. `served` is the semaphore of all requests."""
         if not self.has_others(served):
             return await read()
         caller = CURRENT_CALLER.get()
@@ -60,11 +60,11 @@ class Turns:
             self.leave(served, time.monotonic() - started)
 
     def has_others(self, served: FairSemaphore) -> bool:
-        """Return whether other requests than those for slow lists are served."""
+        """Return whether requests other than those for slow lists are being served."""
         return served.limit - served.free > self.requests
 
     def leave(self, served: FairSemaphore, seconds: float) -> None:
-        """Give the place to the next read, after a pause if this one took long and others are served."""
+        """Release the slot; after a pause if the read took long and other requests are being served."""
         caller = CURRENT_CALLER.get()
         if seconds < SHORT_SECONDS or not self.has_others(served):
             self.places.release(caller)
@@ -85,7 +85,7 @@ def is_slow(query: "ListQuery") -> bool:
 
 @contextmanager
 def counted(query: "ListQuery") -> Iterator[None]:
-    """Count a request for a list, if it is slow, for the duration of the block."""
+    """Count a request for a slow list in `Turns.requests` for the duration of the block."""
     turns = turns_of(query)
     if turns is None:
         yield
@@ -98,13 +98,13 @@ def counted(query: "ListQuery") -> Iterator[None]:
 
 
 async def in_turn(query: "ListQuery", read: Callable[[], Awaitable[T]]) -> T:
-    """Return the result of a read, which waits for its turn if it is slow."""
+    """Return the result of `read()`. If the list is slow, it first waits for a slot."""
     turns = turns_of(query)
     return await (read() if turns is None or query.served is None else turns.take(query.served, read))
 
 
 def turns_of(query: "ListQuery") -> Turns | None:
-    """Return the turns of the slow reads of this event loop; None if the list is not slow."""
+    """Return the semaphore of slow reads of this event loop; None if the list is not slow."""
     if query.served is None or not query.given or not is_slow(query):
         return None
     loop = asyncio.get_running_loop()

@@ -1,4 +1,4 @@
-"""Totals: the number of rows that a request asks for by `count`, exact or estimated."""
+"""Totals: the number of rows for the parameter `count`, exact or estimated."""
 
 from dataclasses import replace
 from functools import partial
@@ -14,12 +14,11 @@ if TYPE_CHECKING:
     from kit.query.plans import Plan
 
 MOST = 10_000
-"""The largest number of rows that is never estimated. A page sorts as many, instead of scanning the index of its order.
-"""
+"""The maximum number of rows that is counted exactly with `count=estimated`, and that `plans` sorts for a page."""
 
 
 async def with_total(query: "ListQuery", plan: "Plan", reader: Reader) -> "Plan":
-    """Return the plan with the number of rows, or its estimate."""
+    """Return the plan with the total number of rows, or with its estimate."""
     if query.given["count"] is True or not reader.may_estimate:
         total = await counted(plan.choices, reader, finds_many=plan.finds_many)
         return replace(plan, total=total, may_have_rows=total > 0)
@@ -30,7 +29,7 @@ async def with_total(query: "ListQuery", plan: "Plan", reader: Reader) -> "Plan"
 
 
 async def counted(choices: Choices, reader: Reader, *, finds_many: bool) -> int:
-    """Return the number of rows."""
+    """Count the rows that satisfy the conditions."""
     if choices.only is not None and reader.sees_all and not choices.has_filters:
         ((total,),) = await reader.rows(choices.only, "rows found", count_rows_found)
     else:
@@ -41,7 +40,7 @@ async def counted(choices: Choices, reader: Reader, *, finds_many: bool) -> int:
 
 
 async def number_up_to(query: "ListQuery", statement: Statement, reader: Reader, most: int) -> int:
-    """Return the number of rows, or `most` + 1 if there are more."""
+    """Count the rows of a statement, up to `most` + 1."""
     fields = [field for field, operator in query.asked if operator in RANGES]
     field = fields[0] if len(query.asked) == len(fields) == 1 and fields[0] in query.sorts else None
     count = partial(count_up_to, model=query.model, most=most + 1, field=field)

@@ -1,4 +1,4 @@
-"""Values of filters: their types and bounds, which follow from the column."""
+"""Values of filters: their types, with the bounds and notations that are accepted in a query string."""
 
 import re
 from datetime import date, datetime, time, timedelta
@@ -23,9 +23,9 @@ FLOAT = re.compile(f"{NUMBER}([eE][+-]?[0-9]{{1,3}})?")
 RFC_3339 = re.compile(
     rf"(?P<date>{DATE})([Tt ](?P<clock>\d\d:\d\d:\d\d(\.\d{{1,9}})?)(?P<offset>[Zz]|[ +-]\d\d:\d\d))?", re.ASCII
 )
-"""A time, or a date alone. In a query, a `+` that is not escaped arrives as a blank."""
+"""A time, or a date alone. The `+` of an offset may be a space, because an unescaped `+` is decoded to one."""
 MAX_TEXT = 200
-"""The largest length of a value in a query, in characters."""
+"""The maximum length of a text value, in characters."""
 
 
 def yes_or_no(value: object) -> object:
@@ -45,7 +45,10 @@ def in_years_of_four_digits(time: datetime) -> datetime:
 
 
 def written(pattern: re.Pattern[str], kind: LiteralString) -> BeforeValidator:
-    """Refuse notations that pydantic accepts by mistake, such as `1_0` for 10, or seconds for a time."""
+    """Return a validator that refuses text in other notations, which pydantic accepts: `1_0` for 10, or Unix times.
+
+    `kind` is the type of the error.
+    """
 
     def check(value: object) -> object:
         if isinstance(value, str) and not pattern.fullmatch(value):
@@ -56,7 +59,7 @@ def written(pattern: re.Pattern[str], kind: LiteralString) -> BeforeValidator:
 
 
 def whole_moment(value: object) -> object:
-    """Convert a time to RFC 3339. A date alone becomes its first moment in UTC."""
+    """Return a text in RFC 3339 for a time, or for a date alone the beginning of the day in UTC."""
     if not isinstance(value, str):
         return value
     match = RFC_3339.fullmatch(value)
@@ -86,13 +89,13 @@ PLAIN: dict[str, Any] = {
 
 @cache
 def integer(low: int, high: int) -> Any:
-    """Return the type of integers with these bounds."""
+    """Return the type of integers from `low` to `high`."""
     return Annotated[int, pydantic.Field(ge=low, le=high), only_integers]
 
 
 @cache
 def decimal(whole: int, places: int) -> Any:
-    """Return the type of decimals with at most so many digits before and after the point."""
+    """Return the type of decimals with at most `whole` digits before the point, and `places` after it."""
     bounds = pydantic.Field(max_digits=whole + places, decimal_places=places)
     fraction = rf"(\.[0-9]{{1,{places}}})?" if places else ""
     schema = {"type": "string", "format": "decimal", "pattern": rf"^-?[0-9]{{1,{whole}}}{fraction}$"}
@@ -100,7 +103,7 @@ def decimal(whole: int, places: int) -> Any:
 
 
 def value_type(shape: Shape, column: TypeEngine[Any]) -> Any:
-    """Return the type of a filter's value, with the bounds of the values that the column can be compared with."""
+    """Return the type of a filter's value, bounded to values with which the database can compare the column."""
     kind = shape.kind or ""
     if kind == "integer":
         edge = MAX_ID if isinstance(column, BigInteger) else 2**31 - 1
