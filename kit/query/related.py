@@ -26,7 +26,7 @@ MANY_AT_ONCE = 20
 
 
 def first_limit(keys: Collection[Any], limit: int) -> int:
-    """Return the limit of the first query. For each parent it includes one row more, which shows that there are more."""
+    """Return the limit of the first query: for each parent one row more than `limit`, to see whether there are more."""
     return min(len(keys), MANY_AT_ONCE) * (limit + 1)
 
 

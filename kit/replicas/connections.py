@@ -1,4 +1,4 @@
-"""Connections that get the position of their server with each result, without another round trip."""
+"""Tracked connections: they get the position of their server with each result, without another round trip."""
 
 import time
 from contextlib import suppress
@@ -18,23 +18,23 @@ IDENTITY = "SELECT pg_postmaster_start_time()::text, pg_backend_pid()"
 
 @lru_cache(MAX_STATEMENTS)
 def with_state(query: str) -> str | None:
-    """Return a SELECT with the state as its first column; None if that would change its rows."""
+    """Return a SELECT with the server's state as additional first column; None if that would change its rows."""
     if not query.startswith("SELECT ") or query.startswith("SELECT DISTINCT") or "UNION " in query:
         return None
     return f"SELECT {COLUMN}, {query.removeprefix('SELECT ')}"
 
 
 class TrackedConnection(asyncpg.Connection):
-    """A connection that records the position of its server."""
+    """A connection of asyncpg that records the position of its server."""
 
     server: "Server | None" = None
     sends_notices = False
     """Whether the server sends its position with a COMMIT, for which the role needs PL/pgSQL."""
     committed = 0.0
-    """When the latest COMMIT was sent."""
+    """When the latest COMMIT was sent (`time.monotonic`)."""
 
     async def track(self, server: "Server") -> str:
-        """Start to record the positions of a server. Returns the time of its start; an empty text for a pooler."""
+        """Start to record the positions of a server. Returns its start time as text; an empty text behind a pooler."""
         self.server = server
         server.connections.add(self)
         self.add_log_listener(on_notice)
@@ -59,14 +59,14 @@ class TrackedConnection(asyncpg.Connection):
         return [row[1:] for row in found]
 
     async def query_position(self) -> None:
-        """Query and record the position of the server, which covers all results so far."""
+        """Query and record the position of the server, which includes everything in the results so far."""
         started = time.monotonic()
         state = await self.fetchval(POSITION_QUERY)
         assert self.server is not None, "it is tracked"
         self.server.record(state, started)
 
     async def execute(self, query: str, *arguments: Any, timeout: float | None = None) -> str:  # noqa: ASYNC109  asyncpg's
-        """Execute a command. A COMMIT returns the position too, in the same round trip."""
+        """Execute a command. With a COMMIT, the server also sends its position, in the same round trip."""
         command, server = query.rstrip("; "), self.server
         if arguments or server is None or not command.endswith("COMMIT"):
             return await super().execute(query, *arguments, timeout=timeout)
@@ -80,6 +80,6 @@ class TrackedConnection(asyncpg.Connection):
 
 
 def on_notice(connection: Any, message: Any) -> None:
-    """Record the position that was sent with a COMMIT. asyncpg calls it before the COMMIT returns."""
+    """Record the position that the server sends with a COMMIT. Called by asyncpg before the COMMIT returns."""
     if message.message.startswith(NOTICE_PREFIX):
         connection.server.record(message.message.removeprefix(NOTICE_PREFIX), connection.committed)

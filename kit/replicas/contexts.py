@@ -1,4 +1,4 @@
-"""Read contexts: the position that a request has to see, and the servers that it has read."""
+"""Read contexts: the position that the reads of a request must see, and the servers that it has used."""
 
 from contextvars import ContextVar
 
@@ -7,21 +7,21 @@ from kit.replicas.servers import Server
 
 
 class ReadContext:
-    """The state of the reads of a request, a WebSocket, or a task that one of them has started.
+    """The state of a request or WebSocket, and of the tasks that it has started.
 
-    `needed` is the position in the token of the client, which each read has to see; None without a token.
+    `needed` is the position in the token of the client, which each read must see; None without a token.
     """
 
     def __init__(self, needed: Position | None, *, is_writing: bool) -> None:
         self.needed, self.is_writing = needed, is_writing
-        """If `is_writing`, everything is read from the primary, because the request writes, or has written."""
+        """`is_writing`: all reads go to the primary, because the request may write or has written."""
         self.server: Server | None = None
-        """The server of the reads; the same for all of them, so that a later read never sees less."""
+        """The server of the last read. The next read goes there too if possible, so that it does not see less."""
         self.used: set[Server] = set()
-        """The servers that were read or written."""
+        """The servers that the request has read from or written to."""
         self.has_response_started = False
-        """Whether the headers of the response were sent, with the token."""
+        """Whether the response headers, which contain the token, were sent."""
 
 
 READ_CONTEXT: ContextVar[ReadContext | None] = ContextVar("read_context", default=None)
-"""The read context of the request that this task serves; None outside of requests, where the primary is read."""
+"""The read context of the request that this task serves; None outside of requests, where reads go to the primary."""

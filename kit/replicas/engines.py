@@ -1,4 +1,4 @@
-"""Engines: listeners that record the positions of a server, and the failures of its connections."""
+"""Listeners to the engine of a server: they record its positions, and the failures of its connections."""
 
 import time
 from typing import Any
@@ -12,13 +12,13 @@ from kit.replicas.contexts import READ_CONTEXT
 from kit.replicas.servers import Primary, Server, Standby
 
 OTHER_SERVER_SECONDS = 1.0
-"""Seconds for which a standby is not read after a connection to its address has reached another server."""
+"""How long a standby is not used after a connection to its address has reached another server."""
 CONFLICT = "40001"
-"""The SQLSTATE of a query that a standby has cancelled, because of a conflict with recovery."""
+"""The SQLSTATE with which a standby cancels a query that conflicts with recovery."""
 
 
 def track(server: Server, asynchronous: AsyncEngine) -> None:
-    """Let the connections of an engine record the positions and the failures of its server."""
+    """Add the listeners by which an engine records the positions and failures of its server."""
     engine, listeners = asynchronous.sync_engine, Listeners(server)
     event.listen(engine, "do_connect", listeners.connect)
     event.listen(engine, "after_cursor_execute", listeners.executed)
@@ -27,7 +27,7 @@ def track(server: Server, asynchronous: AsyncEngine) -> None:
 
 
 class Listeners:
-    """The listeners of the engine of a server. The fast path may bypass them: its statements record the position."""
+    """The listeners to an engine. The fast path may skip them (`is_harmless`): its statements record the position."""
 
     is_harmless = True
 
@@ -35,7 +35,7 @@ class Listeners:
         self.server = server
 
     def connect(self, dialect: Any, _: object, arguments: Any, options: Any) -> Any:
-        """Open a connection that records the position of the server."""
+        """Return a new `TrackedConnection`. Raises `Unreachable` if it reaches another server than the probe."""
         options["connection_class"] = TrackedConnection
         try:
             connection = dialect.connect(*arguments, **options)
@@ -51,7 +51,7 @@ class Listeners:
         return connection
 
     def executed(self, connection: Any, *_: object) -> None:
-        """Record that a statement was executed whose result has no position."""
+        """Record that a statement was executed whose result does not contain the position."""
         self.server.unknown_at = time.monotonic()
         context = READ_CONTEXT.get()
         if context is not None and isinstance(self.server, Primary):
@@ -60,7 +60,7 @@ class Listeners:
                 context.is_writing = True
 
     def failed(self, context: Any) -> None:
-        """Stop reading the standby: after a lost connection until its next probe, after a conflict for a moment."""
+        """Do not use the standby after a lost connection, until its next probe; after a conflict, for a moment."""
         if context.is_disconnect:
             self.server.fail()
         elif getattr(context.original_exception, "sqlstate", None) == CONFLICT:

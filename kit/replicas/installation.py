@@ -17,7 +17,7 @@ TOKEN = {"type": "string", "examples": ["1.16b374d848.vfT0Pq3Vb7t5o1Xn"]}
 
 
 def install(service: Service, standbys: Sequence[URL], max_lag: float) -> None:
-    """Route the read sessions of a service, add the layer of tokens, and add the standbys to its health checks."""
+    """Route the read sessions of a service, add the middleware for tokens, and add the standbys to health checks."""
     database, layers = service.runtime.database, service.layers
     router = Router(database, standbys, max_lag)
     database.choose_reader, database.write = router.choose, router.open_write
@@ -29,7 +29,7 @@ def install(service: Service, standbys: Sequence[URL], max_lag: float) -> None:
 
 
 def describe(document: dict[str, Any]) -> None:
-    """Add the header to the operations in the OpenAPI document: to their requests, and to their responses."""
+    """Add the header `Read-After` to all operations in the OpenAPI document, as parameter and response header."""
     components = document.setdefault("components", {})
     header = {"description": DESCRIPTION, "schema": TOKEN}
     components.setdefault("headers", {})[NAME] = header

@@ -1,4 +1,4 @@
-"""The layer around the application that reads the token of a request, and sends that of its response."""
+"""The ASGI middleware for tokens: reads the token of a request, and adds a token to its response."""
 
 import time
 from collections.abc import Iterable
@@ -16,13 +16,13 @@ Headers = Iterable[tuple[bytes, bytes]]
 WITHOUT_BODY = (204, 304)
 """Statuses of responses without a body."""
 READS = frozenset({"GET", "HEAD", "OPTIONS"})
-"""The methods of requests that may be answered by a standby."""
+"""The methods of requests that may read from a standby."""
 MIN_AGE = 60
-"""The shortest lifetime of the cookie in seconds; it outlives the longest lag of a standby that is read."""
+"""The minimum lifetime of the cookie in seconds. It must be longer than the lag of any standby that is used."""
 
 
 class ReadAfter:
-    """Gives each request its read context, and its response a token of the position that it has read or written."""
+    """The middleware: sets the `ReadContext` of each request, and adds to its response the token of its position."""
 
     def __init__(self, app: ASGIApp, router: Router, secrets: Iterable[bytes]) -> None:
         self.app, self.router, self.secrets = app, router, list(secrets)
@@ -47,7 +47,10 @@ class ReadAfter:
             READ_CONTEXT.reset(token)
 
     def needed(self, headers: Headers) -> Position | None:
-        """Return the newest position in the tokens of a request; `UNKNOWN_POSITION` if one is not valid."""
+        """Return the latest position in the tokens of a request; None without a token.
+
+        Returns `UNKNOWN_POSITION` if one of them is not valid.
+        """
         given = [token.decode("latin-1") for token in tokens_of(headers)]
         positions = [self.tokens.read(token) for token in given]
         if not positions or UNKNOWN_POSITION in positions:
@@ -55,7 +58,7 @@ class ReadAfter:
         return max(positions)
 
     async def token_of(self, context: ReadContext, status: int, headers: Headers) -> str:
-        """Return the token of a response. A failed write may have read more than the position of any COMMIT covers."""
+        """Return the token for a response. After a failed write the position is queried: no COMMIT has reported it."""
         if is_stream(status, headers):
             return self.tokens.issue(UNKNOWN_POSITION)
         primary = self.router.primary
@@ -65,12 +68,12 @@ class ReadAfter:
 
 
 def is_stream(status: int, headers: Headers) -> bool:
-    """Return whether the body of a response may be read from the database after its headers were sent."""
+    """Return whether the response is a stream, which may read from the database after its headers were sent."""
     return status not in WITHOUT_BODY and not any(name == b"content-length" for name, _ in headers)
 
 
 def tokens_of(headers: Headers) -> Iterable[bytes]:
-    """Return the tokens in the header and the cookie of a request."""
+    """Yield the tokens in the headers and cookies of a request."""
     for name, value in headers:
         if name == HEADER:
             yield value.strip()
@@ -80,7 +83,7 @@ def tokens_of(headers: Headers) -> Iterable[bytes]:
 
 
 class ResponseSender:
-    """Sends the messages of a response, and adds the token to its headers."""
+    """The `send` of a request, which adds the token to the headers of the response."""
 
     def __init__(self, layer: ReadAfter, context: ReadContext, scope: Scope, send: Send) -> None:
         self.layer, self.context, self.scope, self.send = layer, context, scope, send

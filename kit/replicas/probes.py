@@ -1,4 +1,4 @@
-"""Probes: a connection to each server for queries of its state, which concurrent requests share."""
+"""Probes: a separate connection to each server, for queries of its state."""
 
 import asyncio
 import time
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from kit.replicas.servers import Server
 
 SECONDS = 1.0
-"""The longest time for a query."""
+"""The timeout of a query."""
 APPLICATION = "kit.replicas"
 """The `application_name` of probes."""
 RECEIVED = "SELECT received_tli FROM pg_stat_wal_receiver"
@@ -27,7 +27,7 @@ SELECT {STATE} AS state, pg_postmaster_start_time()::text AS identity,
     CASE WHEN pg_is_in_recovery() THEN coalesce(({RECEIVED}), ({RECOVERED})) END AS timeline,
     (SELECT system_identifier::text FROM pg_control_system()) AS system, pg_backend_pid() AS process
 """  # noqa: S608  texts of this module
-"""The timeline that a standby replays: exact for a role with `pg_read_all_stats`, else as of its last checkpoint."""
+"""The query of a probe. For a role without `pg_read_all_stats`, the timeline is that of the last checkpoint."""
 UNREACHED = (OSError, *ASYNCPG_ERRORS)
 """The exceptions of a failed query. TimeoutError is a subclass of OSError."""
 
@@ -47,7 +47,7 @@ class Status(NamedTuple):
 
 
 class Probe:
-    """The connection for queries of the state of one server."""
+    """The connection for queries of the state of a server."""
 
     def __init__(self, url: URL, server: "Server") -> None:
         self.url, self.server = url, server
@@ -55,7 +55,7 @@ class Probe:
         self.start()
 
     def start(self) -> None:
-        """Reset the tasks, for the event loop that runs now."""
+        """Create the lock, the event and the tasks anew, for the running event loop."""
         self.lock, self.wake = asyncio.Lock(), asyncio.Event()
         self.running: asyncio.Task[None] | None = None
         self.following: asyncio.Task[None] | None = None
@@ -74,7 +74,10 @@ class Probe:
         return Status(row["state"], row["identity"], row["timeline"], row["system"], is_direct, started)
 
     def query_position(self) -> asyncio.Task[None]:
-        """Return a task that queries the position of the server, and has not begun; concurrent callers share it."""
+        """Return a task that queries the position of the server.
+
+        Its query begins after the call. Callers share a task that has not begun yet.
+        """
         if self.running is None or self.running.done():
             self.running = asyncio.create_task(self._query_position())
             return self.running
@@ -105,13 +108,13 @@ class Probe:
         return self.connection
 
     def close(self) -> None:
-        """Close the connection, without waiting for the server."""
+        """Close the connection at once, without a message to the server."""
         if self.connection is not None:
             self.connection.terminate()
             self.connection = None
 
     async def stop(self) -> None:
-        """Wait for the queries, each of which ends within `SECONDS`, and close the connection."""
+        """Wait for running queries, which have the timeout `SECONDS`, and close the connection."""
         queries = [task for task in (self.running, self.following) if task is not None]
         if queries:
             await asyncio.wait(queries)

@@ -24,7 +24,7 @@ from kit.replicas.servers import INDIRECT, OK, PRIMARY, UNREACHABLE, Primary, Se
 
 log = logging.getLogger("kit")
 WAIT_SECONDS = 0.05
-"""The longest time that a read waits for a standby to replay the position in its token."""
+"""The maximum time that a read waits for a standby to replay the position in its token."""
 PAUSE_SECONDS = 0.001
 """The pause between two queries of a position while a read waits."""
 WATCH_SECONDS = 0.5
@@ -32,7 +32,7 @@ WATCH_SECONDS = 0.5
 
 
 class Router:
-    """The primary and the standbys of a database. A standby whose lag is over `max_lag` seconds is not read."""
+    """Routes reads to the primary and the standbys of a database. Standbys that lag over `max_lag` seconds get none."""
 
     def __init__(self, database: Database, urls: Sequence[URL], max_lag: float) -> None:
         self.database, self.max_lag = database, max_lag
@@ -42,14 +42,14 @@ class Router:
         self.loop: asyncio.AbstractEventLoop | None = None
         self.system = ""
         self.minimum: Position | None = None
-        """The position of the primary when the service started: every read sees its migrations."""
+        """The position of the primary when the service started, which standbys must have, with all migrations."""
         self.write: Callable[..., WriteSession] = database.write
         track(self.primary, database.primary.writer)
         for standby in self.standbys:
             track(standby, standby.engine)
 
     def choose(self) -> AsyncEngine:
-        """Return the engine for a read session of this task."""
+        """Return the engine for a new read session of this task. It replaces `Database.choose_reader`."""
         context = READ_CONTEXT.get()
         if context is None or asyncio.get_running_loop() is not self.loop:
             return self.database.reader
@@ -71,7 +71,7 @@ class Router:
         return min(random.sample(found, min(2, len(found))), key=lambda standby: standby.load)
 
     def standbys_with(self, *needed: Position | None) -> list[Standby]:
-        """Return the usable standbys that have replayed these positions."""
+        """Return the usable standbys that have replayed all these positions."""
         return [
             standby
             for standby in self.standbys
@@ -79,11 +79,11 @@ class Router:
         ]
 
     def minimum_for(self, standby: Standby) -> Position | None:
-        """Return the position that a standby must have at least; None if its timeline is another than at the start."""
+        """Return the minimum position of a standby; None if its timeline differs from that at the start."""
         return self.minimum if self.minimum and self.minimum.timeline == standby.timeline else None
 
     def open_write(self, **restrictions: bool) -> WriteSession:
-        """Return a write session. The request reads from the primary from now on."""
+        """Return a write session. All later reads of the request go to the primary."""
         context = READ_CONTEXT.get()
         if context is not None:
             context.is_writing = True
@@ -91,7 +91,7 @@ class Router:
         return self.write(**restrictions)
 
     async def wait_for(self, needed: Position) -> None:
-        """Wait until a standby has a position; at most `WAIT_SECONDS`."""
+        """Wait until a standby has replayed a position, for at most `WAIT_SECONDS`."""
         end = time.monotonic() + WAIT_SECONDS
         while not self.standbys_with(needed) and (left := end - time.monotonic()) > 0:
             candidates = [each for each in self.standbys if each.is_usable and each.timeline == needed.timeline]
@@ -103,8 +103,8 @@ class Router:
                 await asyncio.sleep(PAUSE_SECONDS)
 
     async def position_of(self, context: ReadContext) -> Position:
-        """Return a position that covers all reads and writes of a request; `UNKNOWN_POSITION` if it is unknown."""
-        times = {server: server.unknown_at for server in context.used}  # other requests change it meanwhile
+        """Return a position that includes all reads and writes of a request; `UNKNOWN_POSITION` if it is unknown."""
+        times = {server: server.unknown_at for server in context.used}  # a copy: other requests change `unknown_at`
         queries = [
             server.probe.query_position() for server, unknown_at in times.items() if unknown_at > server.known_at
         ]
@@ -117,7 +117,7 @@ class Router:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Monitor the servers. Before and afterwards everything is read from the primary."""
+        """Monitor the servers during the block. Before and after it, all reads go to the primary."""
         probes = [self.primary.probe, *(standby.probe for standby in self.standbys)]
         for probe in probes:
             probe.start()
@@ -142,7 +142,7 @@ class Router:
                 await standby.engine.dispose()
 
     async def watch_primary(self) -> None:
-        """Query the position of the primary. If it has become a standby, the next query goes to another host."""
+        """Query the position of the primary. If it has become a standby, reconnect for the next query."""
         probe = self.primary.probe
         try:
             status = await probe.status()
@@ -156,7 +156,7 @@ class Router:
         self.primary.sample()
 
     async def watch_standby(self, standby: Standby) -> None:
-        """Query the state of a standby, which is read only while that is `ok`."""
+        """Query the status of a standby, and set its state. Only a standby with the state `ok` gets reads."""
         try:
             status = await standby.probe.status()
         except UNREACHED:
@@ -171,7 +171,7 @@ class Router:
         GAUGES["replica_lag", standby.name] = standby.lag
 
     async def watch_repeatedly(self, watch: Callable[[], Any], probe: Probe) -> None:
-        """Query the status of a server again and again, until the service stops."""
+        """Call `watch` each `WATCH_SECONDS`, or when the probe is woken, until the service stops."""
         while self.loop is not None:
             with suppress(TimeoutError):
                 async with asyncio.timeout(WATCH_SECONDS):
@@ -188,5 +188,5 @@ class Router:
         GAUGES["replica_ok", standby.name] = float(state in (OK, PRIMARY))
 
     def states(self) -> dict[str, str]:
-        """Return the state of each standby, by its name."""
+        """Return the state of each standby by its name, for health checks."""
         return {f"standby {standby.name}": standby.state for standby in self.standbys}

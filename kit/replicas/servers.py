@@ -1,4 +1,4 @@
-"""Servers: the state of the primary and of each standby, as statements and probes report it."""
+"""Servers: the known state of the primary and of each standby, as statements and probes have reported it."""
 
 import time
 from bisect import bisect_right
@@ -16,11 +16,11 @@ OK, UNREACHABLE, LAGGING, PRIMARY = "ok", "unreachable", "lagging", "primary"
 OTHER_TIMELINE, INDIRECT = "other timeline", "behind a pooler"
 """The states of a standby; `primary` for one that was promoted."""
 SUSPENSION_SECONDS = 0.2
-"""Seconds for which a standby is not read after it has cancelled a query, because of a conflict with recovery."""
+"""How long a standby is not used after it has cancelled a query because of a conflict with recovery."""
 SMOOTHING = 0.1
-"""The weight of the latest response in the mean response time: an exponential moving average."""
+"""The weight of the latest response in the mean response time, an exponential moving average."""
 MAX_SAMPLES = 10_000
-"""The largest number of positions of the primary that are remembered."""
+"""The maximum number of stored positions of the primary."""
 
 
 class Server:
@@ -30,7 +30,9 @@ class Server:
         self.name, self.engine, self.probe = name, engine, Probe(url, self)
         self.replayed = self.covered = self.timeline = 0
         self.known_at = self.unknown_at = 0.0
-        """When the latest statement began that returned a position, and when the latest one ended that did not."""
+        """`known_at`: when the latest statement began that returned a position. `unknown_at`: when the latest ended
+        that did not return one. Both by `time.monotonic`.
+        """
         self.connections: WeakSet[TrackedConnection] = WeakSet()
         self.last_state = ""
 
@@ -40,31 +42,31 @@ class Server:
 
     @property
     def is_position_known(self) -> bool:
-        """Return whether `covered` covers all responses so far."""
+        """Whether `covered` includes everything in the responses so far."""
         return self.unknown_at <= self.known_at
 
     def record(self, state: str, started: float) -> None:
-        """Record the state that a statement has read, which began at this moment (`time.monotonic`)."""
+        """Record the state that a statement has returned, which began at `started` (`time.monotonic`)."""
         self.known_at = max(self.known_at, started)
         if state != self.last_state:
             self.last_state = state
             self.parse(state)
 
     def parse(self, state: str) -> None:
-        """Set the positions and the timeline from the text of a state: see `kit.replicas.positions.STATE`."""
+        """Set the positions and the timeline from a state, which has the form of `kit.replicas.positions.STATE`."""
         raise AssertionError
 
     def fail(self) -> None:
-        """Record that the server has not accepted a connection, or has lost one."""
+        """Record that the server has refused or lost a connection. Has no effect on the primary."""
 
     def terminate(self) -> None:
-        """Break all connections, whose statements then fail at once, and are repeated on another server."""
+        """Close all connections at once. Their statements fail, and reads are retried on another server."""
         for connection in list(self.connections):
             connection.terminate()
 
 
 class Primary(Server):
-    """The primary, with samples of its positions and their times."""
+    """The primary, with samples of its positions and when it had them, to measure the lag of standbys."""
 
     def __init__(self, name: str, url: URL, engine: AsyncEngine) -> None:
         super().__init__(name, url, engine)
@@ -81,7 +83,7 @@ class Primary(Server):
         self.covered = max(self.covered, number_of(lsn))
 
     def sample(self) -> None:
-        """Store the position of this moment, from which the lag of standbys is measured."""
+        """Store the current position as a sample, if it has changed."""
         if not self.samples or self.covered > self.samples[-1]:
             self.samples.append(self.covered)
             self.times.append(time.monotonic())
@@ -89,21 +91,21 @@ class Primary(Server):
             del self.samples[: MAX_SAMPLES // 2], self.times[: MAX_SAMPLES // 2]
 
     def lag_of(self, replayed: int) -> float:
-        """Return the seconds since the first sample behind this position; 0 without one."""
+        """Return the lag in seconds of a standby at this position: the age of the first later sample; 0 without one."""
         following = bisect_right(self.samples, replayed)
         return time.monotonic() - self.times[following] if following < len(self.samples) else 0.0
 
 
 class Standby(Server):
-    """A standby, with its state and its load, which decide whether reads go there."""
+    """A standby, with its state and load, by which reads are routed."""
 
     state = reported = UNREACHABLE
     """`reported` is the state that was logged last."""
     identity = ""
-    """The time at which the server was started: after a restart it may have replayed less."""
+    """The start time of the server. After a restart it may have replayed less than before."""
     lag = suspended_until = 0.0
     response_seconds = 0.001
-    """The mean response time."""
+    """The moving average of the response time."""
 
     @property
     def is_usable(self) -> bool:
@@ -111,12 +113,12 @@ class Standby(Server):
 
     @property
     def load(self) -> float:
-        """The expected seconds of another read: the mean response time, times the reads that it serves then."""
+        """The expected duration of another read: the mean response time, times the number of concurrent reads then."""
         pool: Any = self.engine.sync_engine.pool
         return float(self.response_seconds * (1 + pool.checkedout()))
 
     def has(self, position: Position | None) -> bool:
-        """Return whether every statement from now on sees this position."""
+        """Return whether every later statement sees this position; True for None."""
         return position is None or (position.timeline == self.timeline and position.lsn <= self.replayed)
 
     def record(self, state: str, started: float) -> None:
@@ -137,7 +139,7 @@ class Standby(Server):
             self.identity, self.replayed, self.timeline, self.last_state = identity, 0, 0, ""
 
     def current_state(self, primary: Primary, max_lag: float) -> str:
-        """Set the lag, and return the state of a standby that has answered its probe."""
+        """Set `lag`, and return the state of a standby that has responded to its probe."""
         self.lag = primary.lag_of(self.replayed)
         if self.timeline == 0:
             return PRIMARY
@@ -150,5 +152,5 @@ class Standby(Server):
         self.probe.wake.set()
 
     def suspend(self, seconds: float = SUSPENSION_SECONDS) -> None:
-        """Read nothing from this standby for some seconds."""
+        """Do not use this standby for some seconds."""
         self.suspended_until = time.monotonic() + seconds

@@ -12,10 +12,10 @@ MAX_LENGTH = 64
 
 
 class Tokens:
-    """Signs positions with the first of the secrets, and reads tokens that any of them has signed.
+    """Issues tokens that are signed with the first of the secrets, and reads those that any of them has signed.
 
-    `system` is the identifier of the database cluster, which is part of each signature, so tokens of other clusters are
-    not valid.
+    `system` is the identifier of the database cluster. It is part of each signature, so that tokens of other clusters
+    are not valid.
     """
 
     def __init__(self, secrets: Sequence[bytes], system: str) -> None:
@@ -27,7 +27,7 @@ class Tokens:
         return signed(self.keys[0], f"{position.timeline:x}.{position.lsn:x}")
 
     def _read(self, token: str) -> Position:
-        """Return the position of a token; `UNKNOWN_POSITION` for one that this service has not issued."""
+        """Return the position in a token; `UNKNOWN_POSITION` for a token with an invalid signature."""
         text = token.rpartition(".")[0]
         if len(token) > MAX_LENGTH or not token.isascii():
             return UNKNOWN_POSITION

@@ -13,7 +13,7 @@ HELP = """Write `make resource NAME=invoice FIELDS="number:str total:money"`; th
 
 
 def main(*arguments: str) -> str | None:
-    """Write a resource in the current folder. Returns the error message, or None on success."""
+    """Write a resource in the current folder, by arguments such as `NAME=invoice`. Returns an error message or None."""
     given = {name.lower(): value.strip() for name, _, value in (argument.partition("=") for argument in arguments)}
     if not given.get("name") or given.keys() - ResourceArguments.__dataclass_fields__.keys():
         return HELP

@@ -1,4 +1,4 @@
-"""Declarations of a new resource as source code: its enums, fields, table, relationships, query and permissions."""
+"""Source code for the declarations of a new resource: enums, fields, table, relationships, query and permissions."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -22,7 +22,7 @@ def enums_of(resource: Resource) -> Iterator[str]:
 
 
 def line_of(resource: Resource, field: Field) -> str:
-    """Return the declaration of a field."""
+    """Return the source line that declares a field."""
     is_owner = field is resource.owner
     annotation = "Owner" if is_owner else field.type.annotation + (" | None" if field.is_optional else "")
     return f"{field.name}: {annotation} = Field({', '.join(arguments_of(resource, field, is_owner))})"
@@ -49,7 +49,7 @@ def arguments_of(resource: Resource, field: Field, is_owner: bool) -> Iterator[s
 
 
 def ondelete(resource: Resource, field: Field) -> Iterator[str]:
-    """Yield the `ondelete` of a foreign key; without one, a row that others refer to cannot be deleted."""
+    """Yield the argument `ondelete` of a foreign key: CASCADE to an owner or parent, SET NULL if it is optional."""
     if field in (resource.owner, resource.parent):
         yield 'ondelete="CASCADE"'
     elif field.is_optional:
@@ -67,7 +67,10 @@ def table_of(resource: Resource) -> Iterator[str]:
 
 
 def relationships_of(resource: Resource) -> Iterator[str]:
-    """Yield a relationship for each foreign key, with the key if several refer to the same table."""
+    """Yield the source line of a relationship for each foreign key.
+
+    If several refer to the same table, the relationship names its foreign key.
+    """
     times, own = Counter(field.parent for field in resource.references), class_of(resource.name)
     for field in resource.references:
         assert field.parent is not None
@@ -92,7 +95,7 @@ def query_of(resource: Resource) -> Iterator[str]:
 
 
 def permissions_of(resource: Resource) -> str:
-    """Return the permissions: members read rows without owners; only the owner reads the others."""
+    """Return the arguments of `allowing(…)`: members read rows without owners; only the owner reads the others."""
     if resource.belongs_to is None:
         return "read=Who.MEMBERS"
     parent = resource.parent.parent if resource.parent else None

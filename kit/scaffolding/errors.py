@@ -1,5 +1,5 @@
-"""The error of the commands, whose message says what to do."""
+"""The error of the scaffolding commands."""
 
 
 class NotWrittenError(ValueError):
-    """A command cannot do its work. No file was written."""
+    """Raised if a command cannot do its work, before any file is written. The message says what to do."""

@@ -1,4 +1,4 @@
-"""Field types of the generator: the source code of their annotations, bounds, examples and defaults."""
+"""Field types of the generator: the source code for their annotations, bounds, examples and defaults."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,9 +8,9 @@ from decimal import Decimal
 
 @dataclass(frozen=True)
 class FieldType:
-    """A field type. `annotation`, `bounds` and `examples` are source code; in examples, `{0}` is the field's name.
+    """A field type. `annotation`, `bounds` and `examples` are source code. In examples, `{0}` is the field's name.
 
-    `default` parses a default of the command line and returns its source; None if there can be no default.
+    `default` returns the source code for a default in the command line; None if the type cannot have one.
     """
 
     annotation: str

@@ -1,4 +1,4 @@
-"""Parses the fields of a resource from the command line: `total:money note:text? status:draft|sent=draft`."""
+"""Fields of a new resource, parsed from the command line: `total:money note:text? status:draft|sent=draft`."""
 
 import re
 from collections import Counter
@@ -14,19 +14,19 @@ from kit.scaffolding.words import check_word, class_of
 
 FIELD = re.compile(r"(?P<name>[^:=]+):(?P<type>[^:?!=]+)(?P<marks>(?:[?!]|:unique)*)(?:=(?P<default>.*))?")
 SECRET = re.compile("(^|_)(password|passwd|passphrase|hash|hashed|token|api_key|secret_key)(_|$)")
-"""Names of secrets, which the contract tests refuse in an answer."""
+"""Names of fields for secrets, which must not be in responses."""
 LABEL = re.compile(r"[A-Za-z0-9]+([_-][A-Za-z0-9]+)*")
 PARAMETERS = frozenset(
     {"limit", "offset", "cursor", "sort", "count", "q", "fields", "include", "include_limit", "deleted"}
 )
-"""Query parameters of every list, which no filter may have as its name."""
+"""The query parameters of lists, which cannot be names of filters, and so of fields."""
 TYPES = frozenset({"str", "int", "float", "bool", "date", "time", "datetime", "dict", "list"})
-"""Names of types: a field with such a name hides the type from the fields after it."""
+"""Names of types. A field with such a name would hide the type from the annotations of the fields after it."""
 
 
 @dataclass(frozen=True)
 class Field:
-    """A field. `labels` are the values of an enum; `parent` is the resource that a foreign key refers to."""
+    """A field. `labels` are the values of its enum, `parent` is the resource to which a foreign key refers, if any."""
 
     name: str
     type: FieldType
@@ -44,7 +44,7 @@ class Field:
 
 @dataclass(frozen=True)
 class ParsedField:
-    """The parts of a field definition from the command line."""
+    """The parts of a field in the command line."""
 
     name: str
     type: str
@@ -54,7 +54,10 @@ class ParsedField:
 
 
 def fields_of(text: str, resource: str, known: Mapping[str, KnownResource]) -> list[Field]:
-    """Parse the fields of this resource; foreign keys may refer to the known resources."""
+    """Return the fields in `text`, of a new resource. Foreign keys may refer to the `known` resources, by name.
+
+    Raises a NotWrittenError.
+    """
     fields = [field_of(parse_field(part), resource, known) for part in text.split()]
     names = [name for field in fields for name in ({field.name, field.relation} if field.parent else {field.name})]
     for name, times in Counter(names).items():
@@ -64,7 +67,7 @@ def fields_of(text: str, resource: str, known: Mapping[str, KnownResource]) -> l
 
 
 def parse_field(text: str) -> ParsedField:
-    """Parse `name:type`, with its marks and its default."""
+    """Parse `name:type`, followed by marks (`?` for optional, `!` or `:unique`) or by `=default`."""
     match = FIELD.fullmatch(text)
     if match is None:
         raise NotWrittenError(f"{text!r} is no field: write name:type, as in total:money, note:text? or sku:str!.")
@@ -76,7 +79,7 @@ def parse_field(text: str) -> ParsedField:
 
 
 def check_name(name: str) -> None:
-    """Raise a NotWrittenError if a field may not have this name."""
+    """Raise a NotWrittenError if a field cannot have this name."""
     check_word(name, "a field")
     if name in PARAMETERS:
         raise NotWrittenError(f"No field can be called {name}: every list has a parameter of this name.")
@@ -110,7 +113,7 @@ def plain(given: ParsedField) -> Field:
 
 
 def default_of(given: ParsedField, field_type: FieldType) -> str | None:
-    """Return the source code of the default."""
+    """Return the source code of the default of a field; None without one."""
     if given.default is None:
         return None
     if field_type.default is None:
@@ -122,7 +125,7 @@ def default_of(given: ParsedField, field_type: FieldType) -> str | None:
 
 
 def enum(given: ParsedField, resource: str) -> Field:
-    """Return a field with an enum of its own, such as `InvoiceStatus` for `status:draft|sent`."""
+    """Return a field with a new enum, such as `InvoiceStatus` for `status:draft|sent`."""
     labels, name = tuple(given.type.split("|")), given.name
     wrong = next((label for label in labels if not LABEL.fullmatch(label)), None)
     if wrong is not None:
@@ -140,13 +143,13 @@ def enum(given: ParsedField, resource: str) -> Field:
 
 
 def member_of(name: str, label: str) -> str:
-    """Return the name of the enum member with this value."""
+    """Return the name of the enum member with the value `label`, of the field `name`."""
     word = label.replace("-", "_").upper()
     return word if word.isidentifier() else f"{name.upper()}_{word}"
 
 
 def reference(given: ParsedField, known: Mapping[str, KnownResource]) -> Field:
-    """Return the foreign key to a known resource: `team_id` for `team:team`."""
+    """Return the foreign key to a known resource, such as `team_id` for `team:team`."""
     parent = known.get(given.type)
     if parent is None:
         types = ", ".join([*FIELD_TYPES, "a|b|c", *sorted(known)])

@@ -1,4 +1,4 @@
-"""First contents of a new service: its first resource, the description in `main.py`, and its README."""
+"""First contents of a new service: writes its first resource, its description in `main.py`, and its README."""
 
 import ast
 import json
@@ -21,9 +21,10 @@ README = Template(Path(__file__).with_name("readme.template").read_text())
 
 
 def add_resource(made: Path, arguments: ResourceArguments, kept: set[str]) -> Resource:
-    """Write the first resource of the service, and describe the service in `main.py`.
+    """Write the first resource of the service, and its description in `main.py`. Returns the resource.
 
-    Without a name in the arguments, it is named after the service, or has the neutral name.
+    Without a name in `arguments`, it is the singular of the service's name, unless a resource in `kept` has it, or
+    `NEUTRAL`.
     """
     project = Project(made)
     default = first_resource(project.package)
@@ -36,7 +37,7 @@ def add_resource(made: Path, arguments: ResourceArguments, kept: set[str]) -> Re
 
 
 def first_possible(names: Sequence[str], arguments: ResourceArguments, project: Project) -> Resource:
-    """Return the resource of the first name that is possible. Raises a NotWrittenError if none is."""
+    """Return the resource with the first of the names that is possible. Raises a NotWrittenError if none is."""
     for number, name in enumerate(names, 1):
         try:
             return replace(arguments, name=name).resource(project)
@@ -47,7 +48,7 @@ def first_possible(names: Sequence[str], arguments: ResourceArguments, project: 
 
 
 def described(text: str, description: str) -> str:
-    """Return the source of `main.py` with another description of the service."""
+    """Return the source of `main.py` with another `description` of the service."""
     source = Source(text)
     found = [
         word.value

@@ -1,4 +1,4 @@
-"""The files of the kit in a service: their names, their recorded hashes, and local changes."""
+"""The files of the kit in a service: their names, hashes, and the record by which local changes are found."""
 
 import hashlib
 import re
@@ -11,12 +11,12 @@ from kit.scaffolding.project_files import files_of, is_below
 
 MANIFEST = "kit/kit.toml"
 RECORD = "kit/RECORD"
-"""The hashes of the files as they came with the kit; written by `make new` and `make upgrade-kit`."""
+"""The file with the hashes of the kit's original files, written by `make new` and `make upgrade-kit`."""
 VERSION = re.compile(r'^__version__ = "([^"]+)"', re.MULTILINE)
 
 
 def parts_of(folder: Path) -> list[str]:
-    """Return the files and folders of the kit in a project, by the manifest that is there."""
+    """Return the files and folders of the kit in a project, from its manifest. Raises a NotWrittenError without one."""
     manifest = folder / MANIFEST
     if not manifest.is_file():
         raise NotWrittenError(f"There is no {manifest}: {folder} has no kit that can be upgraded.")
@@ -30,7 +30,7 @@ def kit_files(folder: Path) -> list[str]:
 
 
 def version_of(folder: Path) -> str:
-    """Return the version of the kit in a project."""
+    """Return the version of the kit in a project. Raises a NotWrittenError if it has none."""
     found = VERSION.search((folder / "kit/__init__.py").read_text())
     if found is None:
         raise NotWrittenError(f"The kit in {folder} has no version.")
@@ -38,7 +38,7 @@ def version_of(folder: Path) -> str:
 
 
 def hashes(folder: Path) -> dict[str, str]:
-    """Return the hash of each file of the kit."""
+    """Return the SHA-256 of each file of the kit, by path."""
     return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in kit_files(folder)}
 
 
@@ -48,12 +48,12 @@ def write_record(folder: Path) -> None:
 
 
 def recorded(folder: Path) -> dict[str, str] | None:
-    """Return the recorded hashes; None if there is no record."""
+    """Return the hashes in the record, by path; None without a record."""
     path = folder / RECORD
     lines = path.read_text().splitlines() if path.is_file() else []
     return {name: digest for digest, _, name in (line.partition("  ") for line in lines)} or None
 
 
 def differing(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
-    """Return the files that were changed, added or removed."""
+    """Return the paths whose hashes differ, or that are in only one of the mappings."""
     return sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))

@@ -24,13 +24,13 @@ HELP = (
     """Write `make new NAME=orders`, and where you want DIR=../orders, WITH="item,post", RESOURCE=order, FIELDS="…"."""
 )
 FIELDS = "name:str description:text?"
-"""The fields of the first resource if none are given."""
+"""The default fields of the first resource."""
 FIXES = "check --fix-only --quiet --unsafe-fixes --select F401,F841,RUF059,I ."
 
 
 @dataclass(frozen=True)
 class ServiceArguments:
-    """The command-line arguments. An empty string is a missing argument."""
+    """The arguments of `make new`. An empty string stands for a missing one."""
 
     name: str
     dir: str = ""
@@ -41,7 +41,10 @@ class ServiceArguments:
 
 
 def make(source: Path, arguments: ServiceArguments) -> Path:
-    """Make a service beside this project. Returns its folder. If a step fails, nothing is written."""
+    """Make a new service from the project in `source`. Returns its folder.
+
+    If a step fails, nothing is written. Raises a NotWrittenError.
+    """
     project = Project(source)
     package = package_of(arguments.name, source, project.package)
     target = free_folder(source, arguments.dir or f"../{arguments.name}")
@@ -81,7 +84,7 @@ def free_folder(source: Path, text: str) -> Path:
 
 
 def check_git(source: Path) -> None:
-    """Raise a NotWrittenError if git could not commit."""
+    """Raise a NotWrittenError if git is missing, or has no name and e-mail address for commits."""
     git(source, "--version")
     for name in ("name", "email"):
         if f"GIT_COMMITTER_{name.upper()}" in os.environ and f"GIT_AUTHOR_{name.upper()}" in os.environ:
@@ -94,14 +97,14 @@ def check_git(source: Path) -> None:
 
 
 def refuse_changes(transfer: Transfer) -> None:
-    """Raise a NotWrittenError if files that would be copied have changes that are not committed."""
+    """Raise a NotWrittenError if files that would be copied have uncommitted changes."""
     wrong = [name for name in changed(transfer.project.folder) if transfer.copies(name)]
     if wrong:
         raise NotWrittenError(f"{', '.join(wrong[:5])} would be copied with changes: commit them, or undo them.")
 
 
 def copy(transfer: Transfer, made: Path) -> None:
-    """Write the files that are copied, changed for the new service."""
+    """Copy the files of the project to the new service, with the changes of `Transfer.text_of`."""
     copied = transfer.files
     for name in copied:
         old, new = transfer.project.folder / name, made / transfer.renaming.path(name)
@@ -113,7 +116,7 @@ def copy(transfer: Transfer, made: Path) -> None:
 
 
 def write_migration(made: Path) -> None:
-    """Write the first migration, by comparing the models with an empty database, and try it."""
+    """Write the first migration, by a comparison of the models with an empty SQLite database, and apply it there."""
     with tempfile.TemporaryDirectory() as folder:
         url = f"sqlite:///{folder}/empty.db"
         for command in ("revision --autogenerate --rev-id 0001 -m first", "upgrade head", "check"):
@@ -141,7 +144,7 @@ def commit(made: Path, package: str) -> None:
 
 
 def main(*arguments: str) -> str | None:
-    """Make a service beside the current folder. Returns the error message, or None on success."""
+    """Make a new service from the project in the current folder. Returns an error message, or None on success."""
     given = {name.lower(): value.strip() for name, _, value in (argument.partition("=") for argument in arguments)}
     given["with_"] = given.pop("with", "")
     if not given.get("name") or given.keys() - ServiceArguments.__dataclass_fields__.keys():

@@ -1,4 +1,4 @@
-"""Pages of the documentation: their links to other files, and the rows of tables about removed files."""
+"""Documentation pages of a new service: removes the links to files, and the table rows about files, that it lacks."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -8,18 +8,18 @@ LINK = re.compile(r"!?\[([^\]]*)\]\((?!https?:)([^)#\s]+)(#[^)]*)?\)")
 ITEM = re.compile(r"^- \[[^\]]*\]\((?!https?:)([^)#\s]+)[^)]*\).*\n(?:  .*\n)*", re.MULTILINE)
 """An item of a list that begins with a link."""
 EMPTY = re.compile(r"^## .*\n\s*(?=## |\Z)", re.MULTILINE)
-"""A section that has a heading, but no text."""
+"""A section with a heading and no text."""
 
 
 def linked(name: str, text: str) -> Iterator[str]:
-    """Yield the paths of the files that a page of this name links to."""
+    """Yield the paths of the files to which a page links. `name` is the path of the page."""
     folder = PurePosixPath(name).parent
     for _, path, _ in LINK.findall(text):
         yield normal(folder / path)
 
 
 def without_dead_links(name: str, text: str, copied: set[str]) -> str:
-    """Return a page without links to files that are not copied, and without items and sections that consist of them."""
+    """Return a page without links to files that are not in `copied`, and without items and sections of such links."""
     folder = PurePosixPath(name).parent
 
     def is_copied(path: str) -> bool:
@@ -32,7 +32,7 @@ def without_dead_links(name: str, text: str, copied: set[str]) -> str:
 
 
 def normal(path: PurePosixPath) -> str:
-    """Return a path without `..`."""
+    """Return a path with its `..` segments resolved."""
     parts: list[str] = []
     for part in path.parts:
         if part == "..":
@@ -43,7 +43,7 @@ def normal(path: PurePosixPath) -> str:
 
 
 def removed_names(folder: Path, before: Iterable[str], after: Iterable[str]) -> set[str]:
-    """Return the paths that are not there any more, and the names of the tests that no other file has."""
+    """Return the paths in `before` that are not in `after`, and the names of the tests that only they contain."""
     left = set(after)
     removed = {name for name in before if name not in left and not name.startswith("migrations/versions")}
     return removed | tests_in(folder, removed) - tests_in(folder, left)
@@ -55,7 +55,7 @@ def tests_in(folder: Path, names: Iterable[str]) -> set[str]:
 
 
 def without_rows(text: str, removed: set[str]) -> str:
-    """Return a page without the rows of its tables that name, in backticks, a removed file or test."""
+    """Return a page without the table rows that contain a removed file or test in backticks."""
     lines = text.splitlines(keepends=True)
     return "".join(
         line for line in lines if not (line.startswith("|") and removed & set(re.findall(r"`([^`]+)`", line)))

@@ -1,4 +1,4 @@
-"""Reads the project to which a resource is added: its package of resources, its tables and `main.py`."""
+"""The project to which a resource is added: parses its `main.py` and its package of resources."""
 
 import ast
 import re
@@ -12,14 +12,14 @@ from kit.scaffolding.errors import NotWrittenError
 
 LIST = "RESOURCES"
 NO_RESOURCES = frozenset({"kit", "tests", "migrations", "benchmarks"})
-"""Packages next to `main.py` that contain no resources."""
+"""The packages next to `main.py` that contain no resources."""
 
 
 @dataclass(frozen=True)
 class KnownResource:
     """An existing resource: the names of its module, table, class and read variant.
 
-    `owner` is the foreign key to the owner, as in `belongs_to`; `id` for users, who own themselves.
+    `owner` is its `belongs_to`: the foreign key to the owner, or `id` for users. `is_private`: only owners read it.
     """
 
     module: str
@@ -32,7 +32,7 @@ class KnownResource:
 
     @classmethod
     def new(cls, name: str, class_name: str) -> Self:
-        """Return the resource that is to be written, to which its own fields may refer."""
+        """Return the resource that is being written, to which its own foreign keys may refer."""
         return cls(name, name, class_name, f"{class_name}Read", has_uuid=False, owner=None, is_private=False)
 
     @property
@@ -41,7 +41,7 @@ class KnownResource:
 
 
 class Project:
-    """The files of a project, which are parsed but not imported: errors at import do not matter."""
+    """A project, whose files are parsed and not imported. Raises a NotWrittenError without a `main.py`."""
 
     def __init__(self, folder: Path) -> None:
         self.main = folder / "main.py"
@@ -52,7 +52,7 @@ class Project:
 
     @cached_property
     def resource_list(self) -> ast.Tuple | ast.List:
-        """The list of resources in `main.py`."""
+        """The tuple or list of resources in `main.py`. Raises a NotWrittenError if there is none."""
         for node in self.tree.body:
             value = value_of(node, LIST)
             if isinstance(value, ast.Tuple | ast.List):
@@ -61,7 +61,7 @@ class Project:
 
     @cached_property
     def imports(self) -> ast.ImportFrom | None:
-        """The import of the resources, `from shop import user, invoice`."""
+        """The import of the resources in `main.py`, such as `from shop import user, invoice`, if any."""
         names = {node.id for node in ast.walk(self.tree) if isinstance(node, ast.Name)}
         imports = [
             node
@@ -85,7 +85,7 @@ class Project:
 
     @cached_property
     def known(self) -> dict[str, KnownResource]:
-        """The resources with a table, by module name."""
+        """The resources with a table, by the name of the module."""
         return {one.module: one for path in sorted(self.modules()) for one in resources_in(path)}
 
     def modules(self) -> Iterator[Path]:
@@ -93,7 +93,7 @@ class Project:
 
     @cached_property
     def paths(self) -> dict[str, str]:
-        """The first path segment of each router (`invoices` for `/invoices/…`), mapped to the file that declares it."""
+        """The file that declares a path, by its first segment, such as `invoices` for `/invoices/…`."""
         found = {"docs": "the kit", "health": "the kit"}
         for path in self.modules():
             found |= dict.fromkeys(re.findall(r'prefix="/([^/"{]+)', path.read_text()), str(path.name))
@@ -137,7 +137,7 @@ def is_docstring(node: ast.stmt) -> bool:
 
 
 def value_of(node: ast.stmt, name: str) -> ast.expr | None:
-    """Return the value that a statement assigns to this name, or None."""
+    """Return the expression that a statement assigns to this name; None for other statements."""
     if not isinstance(node, ast.Assign | ast.AnnAssign):
         return None
     targets = node.targets if isinstance(node, ast.Assign) else [node.target]
@@ -152,7 +152,7 @@ def parsed(path: Path) -> ast.Module:
 
 
 def resources_in(path: Path) -> Iterator[KnownResource]:
-    """Return the resource of a file, if it has a table of the same name."""
+    """Yield the resource of a file, if its table has the name of the file."""
     classes = [node for node in parsed(path).body if isinstance(node, ast.ClassDef)]
     names = {node.name for node in classes}
     for node in classes:

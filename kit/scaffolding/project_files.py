@@ -1,4 +1,4 @@
-"""The files of a project: those that belong to it, and the settings of the scaffolding in its `pyproject.toml`."""
+"""The files of a project, by git or by a list of exclusions, and the table `tool.kit` of its `pyproject.toml`."""
 
 import fnmatch
 import os
@@ -12,11 +12,11 @@ from typing import Any
 from kit.scaffolding.errors import NotWrittenError
 
 NO_FILES = ("__pycache__", ".git", ".venv*", "node_modules", ".*_cache", ".hypothesis", ".coverage*", "*.db*", ".env")
-"""Files and folders that belong to no project, where there is no git to say so."""
+"""The files and folders that are not part of a project, for a folder without git."""
 
 
 def git(folder: Path, *arguments: str) -> str:
-    """Return the output of a git command. Raises a NotWrittenError with what git says."""
+    """Return the output of a git command. Raises a NotWrittenError with git's message if it fails."""
     program = shutil.which("git")
     if program is None:
         raise NotWrittenError("git is missing; on Debian: apt install git")
@@ -32,7 +32,7 @@ def has_git(folder: Path) -> bool:
 
 
 def files_of(folder: Path) -> list[str]:
-    """Return the files of a project, as paths from its folder: those that git knows, or all without git."""
+    """Return the files of a project, relative to its folder: those that git tracks; without git, all files."""
     if has_git(folder):
         listed = git(folder, "ls-files", "-z").split("\0")
         return [name for name in listed if name and (folder / name).is_file()]
@@ -48,7 +48,7 @@ def matches(name: str, patterns: Iterable[str]) -> bool:
 
 
 def changed(folder: Path, names: Sequence[str] = ()) -> list[str]:
-    """Return the files with changes that are not committed; with `names` only those among, or below, them."""
+    """Return the files with uncommitted changes; with `names`, only those files, and the files in those folders."""
     if not has_git(folder):
         return []
     status = git(folder, "status", "--porcelain", "--untracked-files=all", "-z", "--", *names)

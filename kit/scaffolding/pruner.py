@@ -1,7 +1,8 @@
-"""Pruner: one pass over a module that removes the code which uses lost names.
+"""Pruner: a pass over the syntax tree of a module, which removes the code that uses lost names.
 
-An element of a tuple, a list, a set or a dict that uses a lost name is left out. A statement that uses one elsewhere,
-or has no element left, is removed, and the names that it assigns are lost too.
+A name is *lost* if its definition was removed. An element of a tuple, list, set or dict that uses a lost name is
+removed. A statement that uses one elsewhere, or has no elements left, is removed as a whole; then the names that it
+assigns are lost too.
 """
 
 import ast
@@ -27,7 +28,10 @@ Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 @dataclass
 class Pruner:
-    """One pass over a module. `lost` grows with each statement that is removed."""
+    """One pass over a module. It adds to `lost` the names that removed statements define, and collects `edits`.
+
+    A text that matches `paths` counts as a use of a lost name.
+    """
 
     source: Source
     removed_modules: Collection[str]
@@ -36,11 +40,11 @@ class Pruner:
     edits: list[Edit] = field(default_factory=list)
 
     def block(self, body: list[ast.stmt]) -> bool:
-        """Prune the statements of a block. Returns whether a statement is left, other than texts."""
+        """Prune the statements of a block. Returns whether any are left besides docstrings."""
         was_removed, is_left = False, False
         for node in body:
             if is_text(node):
-                if was_removed:  # it describes the variable that was removed
+                if was_removed:  # the docstring of a removed variable
                     self.edits.append(self.source.of_statement(node))
                 continue
             was_removed = self.statement(node)
@@ -89,7 +93,7 @@ class Pruner:
         return False
 
     def returns_lost(self, node: Definition) -> bool:
-        """Return whether a value that a function returns is lost."""
+        """Return whether a `return` statement of a function uses a lost name outside of tuples, lists, sets, dicts."""
         return any(isinstance(one, ast.Return) and self.uses(self.without_elements(one)) for one in ast.walk(node))
 
     def compound(self, node: Block) -> bool:
@@ -108,7 +112,7 @@ class Pruner:
         return False
 
     def branch(self, body: list[ast.stmt]) -> None:
-        """Prune another branch of a statement. If nothing is left of it, it does nothing; an `elif` is removed."""
+        """Prune an `else` or `finally` branch. If nothing is left, it becomes `pass`; an `elif` is removed."""
         before = len(self.edits)
         if not body or self.block(body):
             return
@@ -141,7 +145,7 @@ class Pruner:
         return is_text and self.paths is not None and self.paths.match(str(node.value)) is not None  # type: ignore[attr-defined]  # it is a text
 
     def elements(self, node: ast.AST) -> Iterator[Edit]:
-        """Yield the displays below a node without their lost elements."""
+        """Yield the edits that remove the lost elements of the displays below a node."""
         for display in displays(node):
             if is_target(display):
                 continue
@@ -151,7 +155,7 @@ class Pruner:
                 yield self.source.of_node(display, written(display, texts))
 
     def without_elements(self, node: ast.AST) -> ast.AST:
-        """Return a node without its displays, to find the names that are used outside of them."""
+        """Return a copy of a node without its displays, to find the names that are used outside of them."""
         outside = Outside()
         return outside.visit(ast.parse(ast.unparse(node)) if not isinstance(node, ast.expr) else expression(node))  # type: ignore[no-any-return]  # a node
 

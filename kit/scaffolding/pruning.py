@@ -1,7 +1,8 @@
-"""Pruning: removes from a module the code that depends on removed modules.
+"""Pruning: removes the code of a module that depends on removed modules.
 
-A name that is imported from a removed module is *lost*. What uses it is removed by a `Pruner`, by which other names may
-be lost: this is repeated until no other name is. Then what only the removed code used is removed too.
+A name that is imported from a removed module is *lost*. A `Pruner` removes the code that uses lost names. Thereby
+further names may be lost, so it is repeated until there are no more. Then the definitions that only the removed code
+used are removed too.
 """
 
 import ast
@@ -15,7 +16,7 @@ from kit.scaffolding.source_edits import Source
 def pruned(text: str, removed_modules: Collection[str], paths: Collection[str] = ()) -> str:
     """Return the source of a module without the code that depends on removed modules, such as `shop.order`.
 
-    Texts that begin with one of the paths, such as `/orders/1` with `/orders`, count as uses of them.
+    A text that begins with one of the URL paths, such as `/orders/1` with `/orders`, counts as a use too.
     """
     source, lost = Source(text), set[str]()
     pattern = re.compile(rf"(?:{'|'.join(map(re.escape, paths))})(?![\w-])") if paths else None
@@ -33,7 +34,7 @@ def used(tree: ast.AST) -> set[str]:
 
 
 def without_unused(text: str, before: set[str]) -> str:
-    """Return the source without functions and variables that were used in the module before, and are not any more."""
+    """Return the source without definitions whose names are in `before`, and are not used in the module any more."""
     while True:
         source = Source(text)
         idle = before - used(source.tree)
@@ -44,7 +45,7 @@ def without_unused(text: str, before: set[str]) -> str:
 
 
 def defined(node: ast.stmt) -> list[str]:
-    """Return the names of a function, a class or an assignment at the top of a module."""
+    """Return the names that a statement at the top level of a module defines, except imports."""
     if isinstance(node, Definition):
         return [node.name]
     return list(bound(node)) if isinstance(node, ast.Assign | ast.AnnAssign) else []

@@ -1,4 +1,4 @@
-"""Relations of resources: which modules of the domain need which others, by imports and by foreign keys."""
+"""Relations of resources: the dependencies between the modules of the domain, by imports and by foreign keys."""
 
 import ast
 import re
@@ -12,7 +12,7 @@ FOREIGN_KEY = re.compile(r"""foreign_key\s*=\s*["'](\w+)\.|ForeignKey\(\s*["'](\
 
 
 class Relations:
-    """The modules of a project's package, and what each of them needs."""
+    """The modules of a project's package of resources, and their dependencies."""
 
     def __init__(self, project: Project) -> None:
         self.project = project
@@ -20,7 +20,7 @@ class Relations:
 
     @cached_property
     def needs(self) -> dict[str, set[str]]:
-        """The modules that each module imports, for types too, or refers to by a foreign key."""
+        """By module, the modules that it imports, also for type checking only, or refers to by a foreign key."""
         return {name: self.imports_of(name) | self.parents_of(name) for name in self.modules}
 
     def imports_of(self, name: str) -> set[str]:
@@ -38,7 +38,7 @@ class Relations:
         return {tables[table] for table in keys & tables.keys()} - {name}
 
     def with_needs(self, names: Iterable[str]) -> set[str]:
-        """Return these modules, with all modules that they need. Raises a NotWrittenError for an unknown name."""
+        """Return these modules and all their dependencies. Raises a NotWrittenError for an unknown name."""
         found, waiting = set[str](), list(names)
         while waiting:
             name = waiting.pop()
@@ -51,25 +51,25 @@ class Relations:
         return found
 
     def paths_of(self, names: Collection[str]) -> list[str]:
-        """Return the paths, as in `/orders`, that these modules declare, and no other does."""
+        """Return the URL paths, such as `/orders`, that only these modules declare."""
         own = set().union(*(self.declared[name] for name in names))
         return sorted(own - set().union(*(paths for name, paths in self.declared.items() if name not in names)))
 
     @cached_property
     def declared(self) -> dict[str, set[str]]:
-        """The first segment of the path of each router, by module."""
+        """By module, the URL paths of its routers up to the first segment, such as `/orders`."""
         first = re.compile(r'prefix="(/[^/"{]+)')
         return {name: set(first.findall(path.read_text())) for name, path in self.modules.items()}
 
     def dependents(self, name: str) -> set[str]:
-        """Return the other modules that need this one."""
+        """Return the other modules that directly depend on this one."""
         return {other for other, needed in self.needs.items() if name in needed and other != name}
 
 
 def resource_of(test: str, resources: Iterable[str]) -> str | None:
-    """Return the resource that a test module is about: the longest whose name it begins with, or None.
+    """Return the resource of a test module: the longest name with which the module begins; None if there is none.
 
-    `test_stock_movement_races` is about `stock_movement`, and not about `stock`.
+    `test_stock_movement_races` is a test of `stock_movement`, and not of `stock`.
     """
     name = test.removeprefix("test_")
     about = [one for one in resources if name == one or name.startswith(f"{one}_")]

@@ -25,7 +25,7 @@ FIXES = ("check --quiet --fix-only --unsafe-fixes --select F401,F841,RUF059,I -"
 
 @dataclass(frozen=True)
 class Removal:
-    """A resource to remove from a project: `files` maps the files that change to their new text, or to None."""
+    """The removal of the resource `name` from a project. `files` are the changes; `remove` writes them."""
 
     project: Project
     name: str
@@ -43,7 +43,7 @@ class Removal:
         return self.name in self.project.known
 
     def check(self) -> None:
-        """Raise a NotWrittenError if there is no such resource, or if something needs it."""
+        """Raise a NotWrittenError if there is no such resource, or if other code depends on it."""
         folder, modules = self.project.folder, self.relations.modules
         if self.name not in modules:
             listed = ", ".join(sorted(modules))
@@ -62,7 +62,7 @@ class Removal:
             )
 
     def is_needed_by(self, path: Path) -> bool:
-        """Return whether a module uses the resource elsewhere than in an import, and in lists of resources."""
+        """Return whether a module uses the resource otherwise than by an import, or in a list of resources."""
         text = path.read_text()
         left = pruned(text, {self.module})
         if statements(text) != statements(left):
@@ -80,7 +80,7 @@ class Removal:
 
     @cached_property
     def files(self) -> Mapping[Path, str | None]:
-        """The files that change: their new text, or None for those that are removed."""
+        """By path, the new text of each file that changes; None for a file that is removed."""
         removed = {self.relations.modules[self.name], *self.own_tests}
         changed: dict[Path, str | None] = dict.fromkeys(removed)
         changed |= {path: text for path, text in self.pruned_modules() if path not in removed}
@@ -92,7 +92,7 @@ class Removal:
         return [path for path in tests if resource_of(path.stem, self.relations.modules) == self.name]
 
     def pruned_modules(self) -> Iterator[tuple[Path, str]]:
-        """Yield the modules that use the resource, without the code that uses it."""
+        """Yield the path and the new text of each module that uses the resource."""
         folder, package = self.project.folder, self.project.package
         names = [
             name for name in files_of(folder) if name.endswith(".py") and not name.startswith(("kit/", "tests/kit/"))
@@ -106,7 +106,7 @@ class Removal:
                 yield path, formatted(path, left, folder, FIXES)
 
     def pages(self, removed: set[Path]) -> Iterator[tuple[Path, str]]:
-        """Yield the pages with tables that name a file or a test that is removed."""
+        """Yield the path and the new text of each page with table rows about removed files or tests."""
         folder = self.project.folder
         names = files_of(folder)
         gone = {path.relative_to(folder).as_posix() for path in removed}
@@ -118,7 +118,7 @@ class Removal:
 
 
 def statements(text: str) -> int:
-    """Return the number of statements that are no imports."""
+    """Return the number of statements in a module, without imports."""
     kinds = (ast.Import, ast.ImportFrom)
     return len(
         [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.stmt) and not isinstance(node, kinds)]
@@ -126,7 +126,7 @@ def statements(text: str) -> int:
 
 
 def texts(text: str) -> Iterator[str]:
-    """Yield the texts in a module that are no docstrings, such as names in quotes."""
+    """Yield the string literals in a module that are not docstrings."""
     tree = ast.parse(text)
     docs = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     for node in ast.walk(tree):
@@ -135,7 +135,10 @@ def texts(text: str) -> Iterator[str]:
 
 
 def remove(project: Project, name: str) -> list[Path]:
-    """Remove a resource, and write the migration that drops its table. If that fails, nothing is changed."""
+    """Remove a resource, and write the migration that drops its table. Returns the changed files.
+
+    If it fails, nothing is changed. Raises a NotWrittenError.
+    """
     removal = Removal(project, name)
     removal.check()
     before = {path: path.read_text() for path in removal.files}
@@ -166,7 +169,7 @@ def write_migration(folder: Path, message: str) -> None:
 
 
 def main(name: str = "") -> str | None:
-    """Remove a resource of the current folder. Returns the error message, or None on success."""
+    """Remove a resource from the project in the current folder. Returns an error message, or None on success."""
     if not name:
         return HELP
     try:

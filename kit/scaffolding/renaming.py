@@ -1,4 +1,4 @@
-"""Renaming: puts the name of a new service into the files that are copied from a project."""
+"""Renaming: replaces the name of a project by that of a new service, in copied files and their paths."""
 
 import re
 from dataclasses import dataclass
@@ -8,18 +8,18 @@ from kit.scaffolding.service_names import title_of
 
 @dataclass(frozen=True)
 class Renaming:
-    """Replaces the package `old` of a project by the package `new` of a service."""
+    """Replaces the package name `old` of a project by the package name `new` of a service."""
 
     old: str
     new: str
 
     def text(self, text: str) -> str:
-        """Return a text with the name of the service in place of the old one."""
+        """Return a text with the package name and the title of the new service."""
         text = re.sub(rf"(?<![A-Za-z0-9]){self.old}(?![A-Za-z0-9])", self.new, text)
         return re.sub(rf"\b{title_of(self.old)}\b", title_of(self.new), text)
 
     def code(self, text: str) -> str:
-        """Return a module with the new package in imports and names of modules, but not in paths of routes."""
+        """Return a module with the new package name in imports and module names, but not in paths of routes."""
         patterns = (
             rf"(?<=\bfrom ){self.old}(?=[. ])",
             rf"(?<=\bimport ){self.old}\b",
@@ -39,7 +39,7 @@ class Renaming:
         return name
 
     def project(self, text: str) -> str:
-        """Return `pyproject.toml` for the new service: it measures the coverage of its own code, not of the kit's."""
+        """Return `pyproject.toml` for the new service: with its description, and coverage of its own code only."""
         text = re.sub(r"^# What `make new`[^\n]*\n|^leave_out = \[.*?^\]\n", "", text, flags=re.MULTILINE | re.DOTALL)
         text = re.sub(r'^(source = \[.*)"kit", ', r"\1", text, flags=re.MULTILINE)
         description = f'description = "{title_of(self.new)}, over REST"'

@@ -1,4 +1,4 @@
-"""Renders the source of a resource and its test from the templates."""
+"""Rendering: the source of a resource and of its test, from the templates."""
 
 import ast
 from pathlib import Path
@@ -36,11 +36,11 @@ from kit import Page, Read, ReadSession, Session, Stamped, Text, Who, allowing, 
 """
 """All imports that a resource may need. The formatter removes the unused ones."""
 MAX_LISTED = 50
-"""The largest length of a list of fields in the docstring of a file."""
+"""The maximum length of a list of fields in the module docstring. Longer ones are replaced by a number."""
 
 
 def source_of(resource: Resource) -> str:
-    """Return the source of the file of a resource, which has to be formatted."""
+    """Return the source of the module of a resource, not formatted yet."""
     return RESOURCE_TEMPLATE.substitute(
         words_of(resource),
         about=about(resource),
@@ -56,7 +56,7 @@ def source_of(resource: Resource) -> str:
 
 
 def source_of_test(resource: Resource) -> str:
-    """Return the source of the test of a resource."""
+    """Return the source of the test module of a resource, not formatted yet."""
     return TEST_TEMPLATE.substitute(words_of(resource))
 
 
@@ -77,7 +77,7 @@ def words_of(resource: Resource) -> dict[str, str]:
 
 
 def about(resource: Resource) -> str:
-    """Return the end of the first sentence of the file."""
+    """Return the end of the first sentence in the module docstring."""
     if (key := resource.owner or resource.parent) and key.parent:
         other = in_words(key.parent.module)
         relation = "belongs to" if key is resource.owner else "is a part of"
@@ -90,14 +90,14 @@ def about(resource: Resource) -> str:
 
 
 def included(resource: Resource) -> str:
-    """Return the end of the read variant's description."""
+    """Return the end of the description of the read variant: which related rows `include` adds."""
     names = [field.relation for field in resource.references]
     added = " and ".join(f"the {in_words(name)}" for name in names)
     return f". `include={','.join(names)}` adds {added}" if names else ""
 
 
 def names_in_use() -> frozenset[str]:
-    """Return the names that the template uses, which the classes and variables of a resource may not have."""
+    """Return the names that the template uses, which a resource cannot use for its class and variables."""
     neutral = Resource("zzz", "zzzs", "zzz", [Field("zzz_name", FIELD_TYPES["str"])])
     tree = ast.parse(source_of(neutral))
     names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}

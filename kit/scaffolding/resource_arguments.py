@@ -1,4 +1,4 @@
-"""The command-line arguments of `make resource`, and the resource that they describe."""
+"""The arguments of `make resource`: checks them, and makes a `Resource` of them."""
 
 import builtins
 from collections.abc import Sequence
@@ -13,12 +13,12 @@ from kit.scaffolding.resources import Resource
 from kit.scaffolding.words import check_word, class_of, in_words, plural_of, singular_of
 
 LAYERS = frozenset({"utils", "services", "repositories", "schemas", "crud", "models", "helpers", "common"})
-"""Generic module names, which cannot be names of resources."""
+"""Generic names of modules, which are refused as names of resources."""
 
 
 @dataclass(frozen=True)
 class ResourceArguments:
-    """The command-line arguments. An empty string is a missing argument."""
+    """The arguments of `make resource`. An empty string stands for a missing one."""
 
     name: str
     fields: str = ""
@@ -27,7 +27,7 @@ class ResourceArguments:
     plural: str = ""
 
     def resource(self, project: Project) -> Resource:
-        """Return the resource, or raise an error if it cannot be added to the project."""
+        """Return the resource. Raises a NotWrittenError if it cannot be added to the project."""
         self.check_name(project)
         plural = self.plural or plural_of(self.name)
         check_free(plural, project)
@@ -65,7 +65,7 @@ class ResourceArguments:
             raise NotWrittenError(f"There is a table {self.name}: take another name.")
 
     def parent_among(self, fields: list[Field], project: Project) -> Field | None:
-        """Return the foreign key to the parent, and add it if it is not among the fields."""
+        """Return the foreign key to the parent, if one is given. It is added to `fields` if it is missing."""
         if not self.parent:
             return None
         known = project.known.get(self.parent)
@@ -81,7 +81,7 @@ class ResourceArguments:
         return needed(found, "parent")
 
     def owner_among(self, fields: list[Field], project: Project) -> Field | None:
-        """Return the foreign key to the owner, and add it if it is not among the fields."""
+        """Return the foreign key to the owner, if there is one. It is added to `fields` if it is missing."""
         named = self.owner or "owner"
         users = [field for field in fields if field.parent and field.parent.is_user]
         found = next((field for field in users if named in (field.name, field.relation)), None)

@@ -1,4 +1,4 @@
-"""Resources to write: the names, fields and foreign keys of a new resource."""
+"""New resources: the names, fields and foreign keys of a resource that is to be written."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from kit.scaffolding.fields import Field
 
 @dataclass(frozen=True)
 class Resource:
-    """A resource to write: `owner` is the foreign key to a row's user, `parent` to the row that it is a part of."""
+    """A new resource. `owner` is the foreign key to the user who owns a row, `parent` to the row that contains it."""
 
     name: str
     plural: str
@@ -23,7 +23,7 @@ class Resource:
 
     @property
     def belongs_to(self) -> Field | None:
-        """The foreign key to the owner, or to the parent that has an owner."""
+        """The foreign key for `belongs_to`: to the owner, or to a parent that has an owner; None without owners."""
         is_owned = self.parent is not None and self.parent.parent is not None and self.parent.parent.owner is not None
         return self.owner or (self.parent if is_owned else None)
 

@@ -1,4 +1,4 @@
-"""Selection of the tests of a resource: `python -m kit.scaffolding.selection invoice` prints options for pytest."""
+"""Selection of the tests of a resource: `python -m kit.scaffolding.selection invoice` prints arguments for pytest."""
 
 import sys
 from pathlib import Path
@@ -9,7 +9,10 @@ from kit.scaffolding.relations import Relations, resource_of
 
 
 def options(project: Project, name: str) -> list[str]:
-    """Return the folders of the tests of a resource, and the expression that chooses among them."""
+    """Return the arguments of pytest for the tests of a resource: folders, and `-k` with an expression.
+
+    Raises a NotWrittenError for an unknown resource.
+    """
     relations = Relations(project)
     if name not in relations.modules:
         listed = ", ".join(sorted(relations.modules))
@@ -23,7 +26,7 @@ def options(project: Project, name: str) -> list[str]:
 
 
 def main(name: str = "") -> str | None:
-    """Print the options, separated by spaces; nothing without a name. Returns an error message, or None."""
+    """Print the arguments, separated by spaces; nothing without a name. Returns an error message, or None."""
     if not name:
         return None
     try:

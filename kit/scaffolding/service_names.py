@@ -1,4 +1,4 @@
-"""Names of services: of the package, in titles, and of the first resource."""
+"""Names of a new service: of its package, its title, and its first resource."""
 
 import re
 import sys
@@ -10,15 +10,16 @@ from kit.scaffolding.errors import NotWrittenError
 from kit.scaffolding.words import LONGEST, singular_of, snake_of
 
 PACKAGE = re.compile(r"[a-z](?:[a-z0-9_]*[a-z0-9])?")
-"""A package, which is also the name of a distribution, and a name in PostgreSQL."""
+"""The name of a package, which is also valid as name of a distribution, and of a database in PostgreSQL."""
 NEUTRAL = "note"
-"""The first resource of a service whose name is no plural."""
+"""The name of the first resource if the name of the service is not a plural."""
 
 
 def package_of(name: str, source: Path, package: str) -> str:
-    """Return the package for a service of this name; dashes become underscores.
+    """Return the package name for a service: its name, with underscores for dashes.
 
-    Raises a NotWrittenError if a file or a module beside the package has the name.
+    Raises a NotWrittenError for an invalid name, and for one that a file of the project, a module of Python or an
+    installed library has.
     """
     chosen = name.replace("-", "_")
     if not PACKAGE.fullmatch(chosen):
@@ -45,5 +46,5 @@ def title_of(package: str) -> str:
 
 
 def first_resource(package: str) -> str:
-    """Return the name of the first resource: `order` for `orders`."""
+    """Return the default name of the first resource: `order` for `orders`."""
     return singular_of(package) or NEUTRAL

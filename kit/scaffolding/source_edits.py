@@ -1,6 +1,6 @@
-"""Edits of source code: the positions of its statements and expressions, and the elements of its displays.
+"""Edits of source code by its syntax tree: replaces statements and expressions by their positions.
 
-A display is a tuple, a list, a set or a dict that is written out.
+A *display* is the literal of a tuple, list, set or dict.
 """
 
 import ast
@@ -13,7 +13,7 @@ EMPTY = ("()", "[]", "{}", "set()")
 
 @dataclass(frozen=True)
 class Edit:
-    """A replacement of a part of the source, in bytes."""
+    """The replacement of a part of the source by a text. `start` and `end` are offsets in bytes."""
 
     start: int
     end: int
@@ -22,7 +22,7 @@ class Edit:
 
 @dataclass
 class Source:
-    """The text of a module, with the offset of each line in bytes."""
+    """The source of a module, its syntax tree, and the offset of each line in bytes."""
 
     text: str
     tree: ast.Module = field(init=False)
@@ -34,7 +34,7 @@ class Source:
             self.starts.append(self.starts[-1] + len(line))
 
     def of_statement(self, node: ast.stmt) -> Edit:
-        """Return the deletion of the lines of a statement, with its decorators."""
+        """Return the edit that deletes the lines of a statement, with its decorators."""
         first = min([node.lineno, *(one.lineno for one in getattr(node, "decorator_list", ()))])
         return Edit(self.starts[first - 1], self.starts[node.end_lineno or node.lineno])
 
@@ -47,7 +47,7 @@ class Source:
         return ast.get_source_segment(self.text, node) or ""
 
     def edited(self, edits: Iterable[Edit]) -> str:
-        """Return the text after the edits, of which none overlap."""
+        """Return the source with these edits, which must not overlap."""
         whole = self.text.encode()
         for edit in sorted(edits, key=lambda edit: edit.start, reverse=True):
             whole = whole[: edit.start] + edit.text.encode() + whole[edit.end :]
@@ -55,7 +55,7 @@ class Source:
 
 
 class Outside(ast.NodeTransformer):
-    """Replaces displays that are read by a constant."""
+    """Replaces displays by a constant, except those to which values are assigned."""
 
     def visit_Tuple(self, node: ast.Tuple) -> ast.AST:
         return self.generic_visit(node) if isinstance(node.ctx, ast.Store) else ast.Constant(None)
@@ -75,7 +75,7 @@ def expression(node: ast.expr) -> ast.Expression:
 
 
 def displays(node: ast.AST) -> Iterator[Display]:
-    """Yield the outermost displays below a node."""
+    """Yield the outermost displays in a node."""
     if isinstance(node, Display):
         yield node
         return
@@ -84,7 +84,7 @@ def displays(node: ast.AST) -> Iterator[Display]:
 
 
 def is_target(display: Display) -> bool:
-    """Return whether values are assigned to the elements of a display, as in `a, b = …`."""
+    """Return whether a display is the target of an assignment, as in `a, b = …`."""
     return isinstance(display, ast.Tuple | ast.List) and isinstance(display.ctx, ast.Store)
 
 

@@ -1,4 +1,4 @@
-"""Transfer: chooses the files of a project that a new service gets, and changes their text."""
+"""Transfer: selects the files of a project that are copied to a new service, and changes their text."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -21,7 +21,7 @@ COMMAND = re.compile(r"\bmake ([a-z][a-z-]*)")
 
 @dataclass(frozen=True)
 class Transfer:
-    """A service to be made from a project: the resources that it keeps, and the name of its package."""
+    """The transfer from a project to a new service with the package name `package` and the resources `kept`."""
 
     project: Project
     package: str
@@ -52,13 +52,13 @@ class Transfer:
 
     @cached_property
     def files(self) -> list[str]:
-        """The files of the project that the new service gets. Of the pictures, only those that its pages link to."""
+        """The paths of the files that are copied. A picture is copied if a copied page links to it."""
         names = [name for name in files_of(self.project.folder) if self.copies(name)]
         pictures = {picture for name in names if name.endswith(".md") for picture in self.linked(name)}
         return [name for name in names if not is_picture(name) or name in pictures]
 
     def copies(self, name: str) -> bool:
-        """Return whether a file is copied, unless it is a picture."""
+        """Return whether a file is copied. It does not decide on pictures: see `files`."""
         path = PurePosixPath(name)
         if name == "README.md" or is_below(name, [*self.excluded, "migrations/versions"]):
             return False
@@ -70,12 +70,12 @@ class Transfer:
 
     @cached_property
     def tests(self) -> dict[str, Path]:
-        """The modules of the domain's tests."""
+        """The modules in the folder of the domain's tests, by name."""
         return {path.stem: path for path in (self.project.folder / "tests" / self.old).glob("[!_]*.py")}
 
     @cached_property
     def kept_tests(self) -> set[str]:
-        """The tests of the resources that are kept, and of the modules beside `main.py`."""
+        """The names of the test modules of kept resources, and of the modules next to `main.py`."""
         beside = {path.stem for path in self.project.folder.glob("*.py")}
         subjects = {*self.relations.modules, *beside}
         tests = (name for name in self.tests if name.startswith("test_"))
@@ -83,7 +83,7 @@ class Transfer:
 
     @cached_property
     def kept_helpers(self) -> set[str]:
-        """The other modules of the domain's tests that those use."""
+        """The names of the helper modules that `kept_tests` use, directly or indirectly."""
         found, waiting = set[str](), ["conftest", *self.kept_tests]
         while waiting:
             path = self.tests.get(waiting.pop())
@@ -102,7 +102,7 @@ class Transfer:
 
     @cached_property
     def example_names(self) -> re.Pattern[str]:
-        """The names that a page about the example resources contains: paths, files, and the name of the project."""
+        """Matches a mention of the example: the paths and files of removed resources, or the name of the project."""
         files = [f"{self.old}/{name}\\.py" for name in self.removed]
         named = (self.old, singular_of(self.old) or self.old)
         return re.compile(
@@ -116,17 +116,17 @@ class Transfer:
         )
 
     def is_about_the_example(self, name: str) -> bool:
-        """Return whether a page names a resource that is not copied, or the project."""
+        """Return whether a page mentions a removed resource or the project, so that it is not copied."""
         text = (self.project.folder / name).read_text()
         others = rf"\b{self.old}[/.](?!(?:{'|'.join(self.removed)})\b)" if self.removed else rf"\b{self.old}[/.]"
         return bool(self.example_names.search(re.sub(others, "", text)))
 
     def linked(self, name: str) -> Iterator[str]:
-        """Yield the paths of the files that a page links to."""
+        """Yield the paths of the files to which a page links."""
         return linked(name, (self.project.folder / name).read_text())
 
     def text_of(self, name: str, copied: Iterable[str]) -> str | None:
-        """Return the text of a file in the new service; None for a file that is no text."""
+        """Return the text of a file for the new service; None for a file that is not UTF-8."""
         try:
             text = (self.project.folder / name).read_bytes().decode()
         except UnicodeDecodeError:
@@ -142,12 +142,12 @@ class Transfer:
 
     @cached_property
     def excluded(self) -> list[str]:
-        """The files and folders that belong to this project only."""
+        """The files and folders that are never copied: `leave_out` in `tool.kit` of `pyproject.toml`."""
         names: list[str] = options_of(self.project.folder).get("leave_out", [])
         return names
 
     def without_excluded(self, name: str, text: str) -> str:
-        """Return a file of settings or commands without the lines about files that are not copied."""
+        """Return a configuration file without the lines that mention files in `excluded`, or missing make targets."""
         if name == "pyproject.toml":
             text = self.renaming.project(text)
         if name.endswith("Makefile"):
@@ -160,7 +160,7 @@ class Transfer:
 
     @cached_property
     def targets(self) -> set[str]:
-        """The targets of make in the new service."""
+        """The make targets of the new service."""
         return {target for path in self.makefiles for target in TARGET.findall(path.read_text())}
 
     @property
@@ -172,7 +172,7 @@ class Transfer:
 
     @cached_property
     def removed_names(self) -> set[str]:
-        """The files and folders that the new service does not get, and the names of their tests."""
+        """The files and folders that are not copied, and the names of the tests in them."""
         folders = {f"{name}/" for name in self.excluded}
         return removed_names(self.project.folder, files_of(self.project.folder), self.files) | folders
 

@@ -27,7 +27,7 @@ Write the record by `python -m kit.scaffolding.upgrade --record` if nobody has c
 
 @contextmanager
 def opened(source: str, tag: str) -> Iterator[Path]:
-    """Provide the folder of a project: the folder itself, or a clone of it at a tag or a branch."""
+    """Yield the folder of a project: `source` itself, or a temporary clone of a folder or URL, at a tag or branch."""
     if not tag and Path(source).is_dir():
         yield Path(source).resolve()
         return
@@ -42,12 +42,16 @@ def clone(here: Path, source: str, folder: str, tag: str) -> None:
 
 
 def as_url(source: str) -> str:
-    """Return the URL of a folder, without which git ignores `--depth`; another URL as it is."""
+    """Return the URL of a folder, for which git respects `--depth`; a URL unchanged."""
     return Path(source).resolve().as_uri() if Path(source).is_dir() else source
 
 
 def local_changes(folder: Path, source: str) -> list[str]:
-    """Return the files of the kit that were changed here: since the record, or else since the version's tag."""
+    """Return the files of the kit that were changed in this project.
+
+    They are compared with the record; without one, with the tag of the version in `source`. Raises a NotWrittenError if
+    there is neither.
+    """
     before, version = recorded(folder), version_of(folder)
     if before is None:
         with tempfile.TemporaryDirectory() as same:
@@ -60,7 +64,7 @@ def local_changes(folder: Path, source: str) -> list[str]:
 
 
 def changelog(folder: Path, after: str) -> str:
-    """Return the sections of the changelog that are newer than a version."""
+    """Return the sections of the kit's changelog for versions after `after`."""
     text = (folder / "kit/CHANGELOG.md").read_text()
     return "".join(
         section[0] for section in SECTION.finditer(text) if version_key(section[1]) > version_key(after)
@@ -72,7 +76,10 @@ def version_key(version: str) -> tuple[int, ...]:
 
 
 def upgrade(folder: Path, source: str, tag: str = "") -> str:
-    """Replace the kit in this folder. Returns the changelog between the versions, and what else has to be done."""
+    """Replace the kit in a project by that of `source`. Returns a report with the changelog and remaining tasks.
+
+    Raises a NotWrittenError, before any change, if it must not be replaced.
+    """
     old = version_of(folder)
     with opened(source, tag) as new:
         check(folder, new, source)
@@ -84,7 +91,7 @@ def upgrade(folder: Path, source: str, tag: str = "") -> str:
 
 
 def check(folder: Path, new: Path, source: str) -> None:
-    """Raise a NotWrittenError if the kit in this folder must not be replaced by that of the other project."""
+    """Raise a NotWrittenError if the kit in `folder` is newer than that in `new`, or was changed locally."""
     if new == folder.resolve():
         raise NotWrittenError("FROM is this project itself: give the folder or the URL of the one with a newer kit.")
     old, version = version_of(folder), version_of(new)
@@ -98,7 +105,7 @@ def check(folder: Path, new: Path, source: str) -> None:
 
 
 def replace(folder: Path, new: Path) -> None:
-    """Replace the files of the kit by those of the other project."""
+    """Replace the files of the kit in `folder` by those in `new`."""
     for name in kit_files(folder):
         (folder / name).unlink()
     for name in kit_files(new):
@@ -107,7 +114,7 @@ def replace(folder: Path, new: Path) -> None:
 
 
 def missing_packages(folder: Path, new: Path) -> str:
-    """Return a remark about the packages that the new kit needs, and this project does not list so."""
+    """Return a remark with the dependencies of the new kit that `pyproject.toml` lacks; empty if there are none."""
     needed = tomllib.loads((new / "kit/pyproject.toml").read_text())["project"]["dependencies"]
     listed = tomllib.loads((folder / "pyproject.toml").read_text())["project"]["dependencies"]
     missing = [package for package in needed if package not in listed]
@@ -116,7 +123,7 @@ def missing_packages(folder: Path, new: Path) -> str:
 
 
 def has_changed_tables(folder: Path) -> bool:
-    """Return whether the tables of the kit differ from the migrations, on an empty database."""
+    """Return whether the project's migrations, applied to an empty database, differ from its models."""
     with tempfile.TemporaryDirectory() as place:
         url = {"DATABASE_URL": f"sqlite:///{place}/empty.db"}
         return not all(
@@ -131,7 +138,7 @@ def succeeds(folder: Path, command: Sequence[str], environment: dict[str, str]) 
 
 
 def run_tests(folder: Path) -> str | None:
-    """Run all tests. Returns a message if some fail."""
+    """Run all tests. Returns an error message if some fail, else None."""
     make = shutil.which("make") or "make"
     failed = [name for name in ("test-kit", "test") if subprocess.run([make, name], cwd=folder, check=False).returncode]  # noqa: S603
     hint = "adapt your code as the changelog says, or go back with `git restore . && git clean -d kit tests`"
@@ -139,7 +146,7 @@ def run_tests(folder: Path) -> str | None:
 
 
 def main(*arguments: str) -> str | None:
-    """Upgrade the kit of the current folder. Returns the error message, or None on success."""
+    """Upgrade the kit of the project in the current folder. Returns an error message, or None on success."""
     folder = Path.cwd()
     if arguments == ("--record",):
         write_record(folder)

@@ -1,4 +1,4 @@
-"""English nouns: plurals and articles of names, and checks of the names of resources and fields."""
+"""English words: plurals, singulars and articles for names, and checks of the names of resources and fields."""
 
 import re
 from keyword import iskeyword
@@ -7,7 +7,7 @@ from kit.scaffolding.errors import NotWrittenError
 
 WORD = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 LONGEST = 40
-"""The largest length of a name, so that lines and the names of constraints stay short."""
+"""The maximum length of a name in characters. It keeps lines and the names of constraints short."""
 IRREGULAR = {
     "person": "people",
     "child": "children",
@@ -25,7 +25,7 @@ UNCHANGED = {"series", "species", "news", "information", "equipment", "sheep", "
 IN_VES = ("leaf", "shelf", "half", "life", "wolf", "knife", "wife", "loaf", "calf", "thief")
 IN_OES = ("ero", "potato", "tomato", "echo", "veto")
 SINGULAR_IN_S = ("ss", "us", "is", "as", "lens", *UNCHANGED)
-"""Endings of singulars that end with s: address, status, basis, canvas."""
+"""Endings of singular words with a final s: address, status, basis, canvas."""
 SINGULARS = (
     ("lyses", "lysis"),
     ("ies", "y"),
@@ -33,13 +33,13 @@ SINGULARS = (
     ("ives", "ife"),
     ("(x|z|ch|sh|ss|ro|to|[^aeo]us)es", r"\1"),
 )
-"""Endings of plurals and their singulars; other plurals lose an s. Used for a hint only."""
+"""Endings of plurals, and those of their singulars. Other plurals lose their s. Only used for a hint."""
 CONSONANT_SOUND_U = ("uni", "use", "usa", "eu", "one")
-"""Beginnings of words that take "a" despite their vowel: unit, user, one-off."""
+"""Beginnings of words with a vowel letter and the article "a": unit, user, one-off."""
 
 
 def plural_of(name: str) -> str:
-    """Return the name with the plural of its last word: `stock_category` becomes `stock_categories`."""
+    """Return a name with its last word in the plural: `stock_categories` for `stock_category`."""
     before, _, word = name.rpartition("_")
     return f"{before}_{plural_word(word)}" if before else plural_word(word)
 
@@ -58,7 +58,7 @@ def plural_word(word: str) -> str:
 
 
 def singular_of(name: str) -> str | None:
-    """Return the singular of a name that looks like a plural; None for others."""
+    """Return the singular of a name that looks like a plural; None for other names."""
     before, _, word = name.rpartition("_")
     known = {plural: one for one, plural in IRREGULAR.items()}
     if word not in known and (not word.endswith("s") or word.endswith(SINGULAR_IN_S)):
@@ -82,13 +82,16 @@ def class_of(name: str) -> str:
 
 
 def snake_of(text: str) -> str:
-    """Return a name in snake case: `InvoiceLine` and `invoice-line` become `invoice_line`."""
+    """Return a name in snake case: `invoice_line` for `InvoiceLine` and `invoice-line`."""
     parted = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", text)
     return re.sub(r"[^a-z0-9]+", "_", parted.lower()).strip("_")
 
 
 def check_word(text: str, what: str) -> None:
-    """Raise an error for a name that is no Python identifier or not in snake case."""
+    """Raise a NotWrittenError for a name that is not in snake case, a keyword, or longer than `LONGEST`.
+
+    `what` is the kind of thing that it names, for the message.
+    """
     if not WORD.fullmatch(text):
         written = singular_of(snake_of(text)) if what == "a resource" else None
         written = written or snake_of(text)

@@ -1,4 +1,4 @@
-"""Writes the file of a resource, its test and its entry in `main.py`: all of them, or none."""
+"""Writing: the module of a resource, its test and its entry in `main.py`, either all of them or none."""
 
 import subprocess
 import sys
@@ -11,11 +11,11 @@ from kit.scaffolding.rendering import source_of, source_of_test
 from kit.scaffolding.resources import Resource
 
 FORMATTING = ("check --quiet --fix-only --select F401,I -", "format --quiet -")
-"""Ruff removes unused imports, sorts the others and wraps lines."""
+"""The commands of ruff that remove unused imports, sort the others, and format the source."""
 
 
 def write(project: Project, resource: Resource) -> list[Path]:
-    """Write all files of a resource and return their paths; if one cannot be written, none is."""
+    """Write all files of a resource, and return their paths. Raises a NotWrittenError; then no file is written."""
     sources = sources_of(project, resource)
     for path in sources:
         if path != project.main and path.exists():
@@ -43,7 +43,7 @@ def formatted(path: Path, source: str, folder: Path, steps: Sequence[str] = FORM
 
 
 def write_all(sources: Mapping[Path, str]) -> None:
-    """Write all files, or none: if one cannot be written, the others are restored."""
+    """Write the texts by path. If a file cannot be written, restore the others, and raise a NotWrittenError."""
     before = {path: path.read_text() if path.exists() else None for path in sources}
     try:
         for path, source in sources.items():
@@ -55,7 +55,7 @@ def write_all(sources: Mapping[Path, str]) -> None:
 
 
 def restore(path: Path, source: str | None) -> None:
-    """Restore the previous content, or remove a new file. A file that could not be written is unchanged."""
+    """Restore the previous text of a file; None removes it. A file that was not changed is not written."""
     if source is None:
         path.unlink(missing_ok=True)
     elif path.read_text() != source:

@@ -1,4 +1,4 @@
-"""Prints the routes of an application, and who may use each of them: `python -m kit.server main:app`."""
+"""Prints the routes of an application with their permissions: `python -m kit.server main:app`."""
 
 import sys
 

@@ -1,6 +1,6 @@
-"""Admission: bounds the requests and streams that are served at the same time; others wait shortly or are refused.
+"""Admission: limits the requests and streams that are served concurrently. Others wait for a moment, or are refused.
 
-A request takes its place when its body is complete, so that slow clients occupy no place. Callers are served in turns.
+A request gets a slot when its body is complete, so that slow clients occupy none. Callers are served in turns.
 """
 
 import asyncio
@@ -20,13 +20,13 @@ from kit.server.rate_limits import Header, RateLimits
 from kit.server.request_log import whole_send
 
 MAX_WAIT_SECONDS = 0.5
-"""The longest wait of a request for a place, in seconds; then a 503."""
+"""The maximum wait of a request for a slot, in seconds. Then it is refused."""
 DELAY_SECONDS = 0.5
-"""Seconds after which a request over the quota of its caller is refused: clients that ask again at once cost less."""
+"""The delay, in seconds, of the 429 for a request over its caller's quota. It slows down clients that retry at once."""
 WITHOUT_BODY = (204, 304)
-"""Statuses of responses that have no content (RFC 9110, section 6.4.1)."""
+"""The status codes of responses without content (RFC 9110, section 6.4.1)."""
 SAFE = ("GET", "HEAD", "OPTIONS")
-"""Methods whose handlers read no body."""
+"""The methods whose handlers read no body."""
 TRY_AGAIN_LATER = 1013
 """The close code of a WebSocket that is refused because the service is busy (registered with IANA)."""
 DENIAL = "websocket.http.response"
@@ -35,22 +35,25 @@ TOO_MANY_STREAMS = "Too many streams at once; try again."
 
 
 def is_for_operators(path: str) -> bool:
-    """Return whether a path is of a health check or of metrics."""
+    """Return whether a path is that of a health check or of the metrics, which are always served."""
     return path.startswith("/health/") or path.rstrip("/") == "/metrics"
 
 
 class RefusedStreamError(OSError):
-    """Raised by `send` if a stream may not begin, as servers do after a disconnect (ASGI 2.4)."""
+    """Raised by `send` if there is no slot for a stream: an OSError, as servers raise after a disconnect (ASGI 2.4)."""
 
 
 class Admission:
-    """Serves at most `limit` requests and `max_streams` streams at a time, in each event loop.
+    """The ASGI middleware: serves at most `limit` requests and `max_streams` streams at a time, in each event loop.
 
-    As many requests wait for at most `MAX_WAIT_SECONDS`; the others are refused at once: with a 429 if their caller
-    uses more than its part, and else with a 503. A response without a length is a stream, which may last as long as its
-    client stays: when it starts, it leaves its place to another request, and takes one of a stream. A WebSocket is a
-    stream from its start. `known` are the users of credentials that have been checked. `rates` bound the requests of a
-    caller per minute.
+    Up to `limit` further requests wait, for at most `MAX_WAIT_SECONDS`. Others are refused at once: with a 429 if their
+    caller uses more than its share, otherwise with a 503. A response without `Content-Length` is a stream, of unlimited
+    duration: when it starts, it releases its slot for a request, and occupies a slot for a stream. A WebSocket is a
+    stream from its start.
+
+    `caller_share` is that of `Places`. `known` are the user ids of `Authorization` headers that were valid before.
+    `read_ahead` is the number of bytes of a body that are read before the request gets a slot. `rates` limit the
+    requests of a caller per minute.
     """
 
     def __init__(
@@ -68,14 +71,14 @@ class Admission:
         self.known, self.read_ahead, self.rates = known, read_ahead, rates
         self.of_loops: WeakKeyDictionary[asyncio.AbstractEventLoop, Places] = WeakKeyDictionary()
         self.last: tuple[asyncio.AbstractEventLoop | None, Places] = (None, self.new_places())
-        """The places of the event loop of the last request."""
+        """The event loop of the last request, and its slots."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await (self.serve_websocket if scope["type"] == "websocket" else self.app)(scope, receive, send)
             return
         path = scope["path"] if not scope.get("root_path") else path_in_application(scope)
-        if is_for_operators(path):  # they need a response especially when the service is overloaded
+        if is_for_operators(path):  # needed most when the service is overloaded
             await self.app(scope, receive, send)
             return
         caller = caller_of(scope, self.known)
@@ -89,7 +92,7 @@ class Admission:
 
     @property
     def places(self) -> Places:
-        """The places of the running event loop."""
+        """The slots of the running event loop."""
         loop = asyncio.get_running_loop()
         owner, places = self.last
         if owner is not loop:
@@ -101,7 +104,7 @@ class Admission:
         return Places(self.limit, self.max_streams, self.caller_share)
 
     async def takes_lease(self, rates: RateLimits, request: "AdmittedRequest") -> bool:
-        """Count the request of a caller without a lease. Returns False for one that was refused, after a delay."""
+        """Count the request of a caller without a lease. Returns False if it was refused, after `DELAY_SECONDS`."""
         try:
             request.headers = await rates.admit(request.caller)
         except Problem as problem:
@@ -158,7 +161,7 @@ class Admission:
             places.leave_stream(caller)
 
     async def admit_websocket(self, places: Places, caller: Caller) -> None:
-        """Take the place of a stream. Raises a 429 or a 503."""
+        """Occupy a slot for a stream. Raises a 429 over the caller's quota, or a 503 if no slot is free."""
         if self.rates is not None:
             await self.rates.admit(caller)
         if not places.enter_stream(caller):
@@ -166,10 +169,10 @@ class Admission:
 
 
 class AdmittedRequest:
-    """A request with its place, which it exchanges for the place of a stream if its response is a stream."""
+    """A request with its slot. If the response is a stream, it is exchanged for a slot for streams."""
 
     headers: Sequence[Header] = ()
-    """Added to the response: the fields of the rate limits."""
+    """The header fields of the rate limits, which are added to the response."""
     is_stream = is_refused = False
 
     def __init__(self, places: Places, caller: Caller, lane: str, scope: Scope, receive: Receive, send: Send) -> None:
@@ -187,7 +190,7 @@ class AdmittedRequest:
         await self.send_on(message)
 
     def send_whole(self, status: int, headers: Sequence[Header], body: bytes) -> bool:
-        """Send a response that is no stream at once, as `WholeSend`."""
+        """Send a complete response by one call, as a `WholeSend`."""
         send_on = whole_send(self.send_on)
         return send_on is not None and send_on(status, [*headers, *self.headers], body)
 
@@ -221,7 +224,7 @@ def has_body(scope: Scope) -> bool:
 
 
 def starts_stream(message: Message) -> bool:
-    """Return whether a message starts a response of unknown length."""
+    """Return whether a message `http.response.start` begins a response of unknown length."""
     for name, _ in message.get("headers", ()):  # it is usually the first
         if name == b"content-length":
             return False

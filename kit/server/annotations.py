@@ -1,4 +1,4 @@
-"""Annotations of handlers: the type that a handler returns, and the models and tables in a type."""
+"""Annotations of handlers: finds the type that a handler returns, and the models and tables within a type."""
 
 import functools
 import inspect
@@ -26,14 +26,14 @@ def function_of(handler: Any) -> Any:
 
 
 def tables_in(annotation: Any) -> Iterator[str]:
-    """Yield the names of the tables in a type."""
+    """Yield the class names of the tables within a type."""
     for model in models_in(annotation):
         if issubclass(model, SQLModel) and hasattr(model, "__table__"):
             yield model.__name__
 
 
 def models_in(annotation: Any, seen: set[Any] | None = None) -> Iterator[type[BaseModel]]:
-    """Yield the models in a type and in the fields of these models, each once. The fields of tables are left out."""
+    """Yield the models within a type, and recursively in their fields, each once. The fields of tables are skipped."""
     seen = set() if seen is None else seen
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         if annotation in seen:

@@ -1,4 +1,4 @@
-"""Checks of an application: names, permissions and ids of its routes, and options that would have no effect."""
+"""Checks of an application at start: permissions, names and operation ids of its routes, and ineffective options."""
 
 import re
 from collections import defaultdict
@@ -25,7 +25,7 @@ def startup_errors(
     frontends: Collection[str],
     router: APIRouter,
 ) -> list[str]:
-    """Return a message for each error in the routes and options of an application; empty if it may start."""
+    """Return a message for each error in the declarations of an application; empty if it may start."""
     names = {entry.name for entry in entries} | set(frontends)
     errors = [error for entry in entries for check in CHECKS for error in check(entry)]
     errors += [error for entry in entries for error in unlisted_route(entry, public, closed)]
@@ -47,7 +47,7 @@ UNSUPPORTED_OPTIONS = {
     "swagger_ui_oauth2_redirect_url": "Swagger UI logs in with a name and a password",
     "redirect_slashes": "each path is served with and without its trailing slash, and without a redirect",
 }
-"""Options of FastAPI that have no effect in a service, with the alternatives."""
+"""The options of FastAPI that have no effect in a service, each with the alternative."""
 
 
 def refuse_options(options: Mapping[str, Any]) -> None:
@@ -57,13 +57,13 @@ def refuse_options(options: Mapping[str, Any]) -> None:
 
 
 def unlisted_route(entry: Entry, public: Collection[str], closed: Collection[str]) -> Iterator[str]:
-    """Yield an error if a route is for anyone but is not in the list of public routes."""
+    """Yield an error if a route needs no token, but is not listed in `public`."""
     if permission_of(entry, public, closed) is Who.ANYONE and entry.name not in public:
         yield f'{entry.description} is for ANYONE, but is not in `public`: add "{entry.name}" there.'
 
 
 def unknown_names(names: Collection[str], public: Collection[str], closed: Collection[str]) -> Iterator[str]:
-    """Yield an error for each name in the lists that no route has, such as a misspelt one."""
+    """Yield an error for each name in `public` or `closed` that no route has, such as a misspelt one."""
     for parameter, listed in (("public", public), ("closed", closed)):
         for name in sorted(set(listed) - set(names)):
             alike = sorted(
@@ -74,7 +74,7 @@ def unknown_names(names: Collection[str], public: Collection[str], closed: Colle
 
 
 def never_called(entries: Iterable[Entry]) -> Iterator[str]:
-    """Yield an error for a second documented handler of a method and path, which would never be called."""
+    """Yield an error for each further handler of the same method and path, which would never be called."""
     first: dict[str, Entry] = {}
     for entry in entries:
         if isinstance(entry.route, APIRoute) and entry.context.include_in_schema:
@@ -84,7 +84,7 @@ def never_called(entries: Iterable[Entry]) -> Iterator[str]:
 
 
 def native_enums() -> Iterator[str]:
-    """Yield an error for each enum type of PostgreSQL, which no downgrade would remove."""
+    """Yield an error for each column with an enum type of PostgreSQL, which SQLite lacks."""
     for table in known_tables().values():
         for column in table.columns:
             if isinstance(column.type, Enum) and column.type.native_enum:
@@ -96,7 +96,7 @@ def native_enums() -> Iterator[str]:
 
 
 def schemas_of_tables() -> Iterator[str]:
-    """Yield an error for each table in a schema, which SQLite does not have, and for which no migration is made."""
+    """Yield an error for each table with a `schema`, which SQLite lacks, and which migrations do not support."""
     for table in known_tables().values():
         if table.schema is not None:
             yield (
@@ -106,9 +106,10 @@ def schemas_of_tables() -> Iterator[str]:
 
 
 def shared_operation_ids(entries: Iterable[Entry]) -> Iterator[str]:
-    """Yield an error for equal operation ids: generated clients have a function for each (OpenAPI, section 4.8.10).
+    """Yield an error for each operation id that several operations have (OpenAPI 3.1, section 4.8.10).
 
-    Ids that differ only in punctuation or case are equal for client generators. A blank in an id is an error too.
+    Ids that differ only in punctuation or case count as equal, because client generators derive the same function name
+    from them. A space in an id is an error too.
     """
     alike: dict[str, list[tuple[Entry, str]]] = defaultdict(list)
     for entry in entries:
@@ -129,7 +130,7 @@ def shared_operation_ids(entries: Iterable[Entry]) -> Iterator[str]:
 def inconsistent_permissions(
     entries: Iterable[Entry], public: Collection[str], closed: Collection[str]
 ) -> Iterator[str]:
-    """Yield an error if a router that is included twice has different permissions: its routes exist only once."""
+    """Yield an error if a router is included twice, and a route of it would have different permissions."""
     alike: dict[tuple[int, str], list[Entry]] = defaultdict(list)
     for entry in entries:
         alike[entry.key].append(entry)
@@ -140,7 +141,7 @@ def inconsistent_permissions(
 
 
 def ignored_event_handlers(router: APIRouter) -> Iterator[str]:
-    """Yield an error for each startup and shutdown handler: with a lifespan, FastAPI never calls them."""
+    """Yield an error for each startup or shutdown handler: FastAPI does not call them if there is a lifespan."""
     for handler in (*router.on_startup, *router.on_shutdown):
         yield (
             f"{handler.__module__}.{handler.__qualname__} handles an event, and would not be called: "

@@ -1,9 +1,9 @@
 """Compression of responses by gzip, for clients that accept it.
 
-A response is compressed if it is text and its length is known. Streams and server-sent events are sent as they are,
-because compression would delay their parts. Compressing with the lowest level and a window of 8 KiB takes 8 µs for
-1 KiB, 44 µs for 10 KiB and 0.6 ms for 100 KiB, which leaves a quarter of the bytes; the usual window would take eight
-times as long for 1 KiB, and the usual level three times as long for 100 KiB, to leave a fifth.
+A response is compressed if it is text of a known length. Streams and server-sent events are not, because compression
+would delay their parts. The lowest level with a window of 8 KiB takes 8 µs for 1 KiB, 44 µs for 10 KiB and 0.6 ms for
+100 KiB, and reduces them to a quarter. The default window would take eight times as long for 1 KiB. The default level
+would take three times as long for 100 KiB, and reduce them to a fifth.
 """
 
 import asyncio
@@ -15,21 +15,21 @@ from starlette.types import Message, Send
 from kit.http.codings import VARIES, AcceptedCoding, accepted_coding, may_be_compressed, varies, weakened
 
 LEVEL, WINDOW, MEMORY = 1, 16 + 13, 6
-"""The lowest level; a window of 2¹³ bytes, in the format of gzip; and zlib's `memLevel`, which fits such a window."""
+"""zlib's `level` (the lowest), `wbits` (a window of 2¹³ bytes, in gzip format) and `memLevel`."""
 AT_ONCE = 65_536
-"""The largest size of a body that the event loop compresses by itself, in 0.4 ms. Threads compress larger ones."""
+"""The maximum size of a body that is compressed in the event loop, in 0.4 ms. Threads compress larger ones."""
 threads = ThreadPoolExecutor(2, "gzip")
 NOT_COMPRESSED = (b"content-encoding", b"content-length")
 Header = tuple[bytes, bytes]
 
 
 class Compression:
-    """Sends the messages of a response, compressed if that is worth it and the client accepts it."""
+    """The `send` of a response, which compresses the body if it is suitable and the client accepts it."""
 
     def __init__(self, send: Send, accept_encoding: bytes, http_version: str) -> None:
         self.send_on, self.accepted, self.http_version = send, accepted_coding(accept_encoding), http_version
         self.start: Message | None = None
-        """The start of a response that is withheld until it is known whether its body comes as a whole."""
+        """The start of a response, which is held back until it is known whether its body is in one message."""
         self.compressor: zlib._Compress | None = None
 
     async def send(self, message: Message) -> None:
@@ -44,7 +44,7 @@ class Compression:
         await self.send_on(message)
 
     def is_wanted(self, start: Message) -> bool:
-        """Return whether the body is compressed. A 304 has no body, but the tag of the compressed one."""
+        """Return whether the body is to be compressed. For a 304, set the entity tag of the compressed body."""
         headers: list[Header] = list(start["headers"])
         if self.accepted is AcceptedCoding.PLAIN:
             return False
@@ -56,13 +56,13 @@ class Compression:
         return self.accepted is AcceptedCoding.ALWAYS or varies(given)
 
     async def begun(self, start: Message, body: Message) -> Message:
-        """Send the start, and return the first part of the body."""
+        """Send the start of the response, and return the compressed first message of the body."""
         self.start = None
         is_whole = body["type"] == "http.response.body" and not body.get("more_body", False)
         headers = with_weak_tag([header for header in start["headers"] if header[0] not in NOT_COMPRESSED])
         headers += [(b"content-encoding", b"gzip"), VARIES]
         if body["type"] != "http.response.body" or not (is_whole or self.http_version != "1.0"):
-            headers = start["headers"]  # HTTP/1.0 has no chunks, and so no body of unknown length on an open connection
+            headers = start["headers"]  # not compressed: HTTP/1.0 has no chunked body of unknown length
         else:
             self.compressor = zlib.compressobj(LEVEL, zlib.DEFLATED, WINDOW, MEMORY)
             body = await self.compressed(self.compressor, body)

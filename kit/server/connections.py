@@ -1,8 +1,8 @@
-"""Connections: bounds on the size, the number and the time of request heads, and on slow readers, under uvicorn.
+"""Connections under uvicorn: limits for the size and duration of request heads, for connections, and slow readers.
 
-uvicorn's protocol for httptools has none of these bounds, so one client could hold memory and connections without
-limit. `Service` replaces it by this protocol at start, also if gunicorn runs uvicorn. This protocol overrides the
-callbacks of httptools and of `asyncio.Protocol`, and leaves the rest to uvicorn.
+uvicorn's protocol for httptools has no such limits, so a client could occupy any amount of memory and connections.
+`Service` replaces it by this protocol at start, also if gunicorn runs uvicorn. It overrides the callbacks of httptools
+and of `asyncio.Protocol`; the rest is uvicorn's.
 """
 
 import asyncio
@@ -21,30 +21,30 @@ from kit.server.proxies import FROM_PROXY
 from kit.server.transports import JoiningTransport
 
 SPARE_FILES = 256
-"""File descriptors reserved for other uses, such as the database and logs."""
+"""The number of file descriptors that are reserved for other uses, such as the database and logs."""
 FRAMING_PER_BODY = 16
-"""Bytes of chunk sizes, chunk extensions and trailers that are accepted for each byte of the body."""
+"""The maximum number of bytes of chunk sizes, chunk extensions and trailers for each byte of a body."""
 Idle = dict["BoundedConnection", None]
 
 
 class RefusedHeadError(Exception):
-    """Raised in a callback of the parser to end it."""
+    """Raised in a callback of the parser to stop parsing a request that is refused."""
 
 
 class BoundedConnection(HttpToolsProtocol):
     """A connection that is closed if its client sends too much, sends too slowly, or does not read its response."""
 
     head_seconds: ClassVar[float] = 10
-    """The longest time for a complete head, from its first byte or from the start of the connection, in seconds."""
+    """The timeout of a request head, in seconds from its first byte or from the start of the connection."""
     stall_seconds: ClassVar[float] = 30
-    """The longest time in which a client reads nothing of its response, in seconds."""
+    """The timeout, in seconds, of a client that reads nothing of its response."""
     max_head: ClassVar[int] = 65_536
-    """The largest size of the request line and the headers, in bytes."""
+    """The maximum size of the request target, and of all headers, in bytes."""
     max_headers: ClassVar[int] = 100
     max_connections: ClassVar[int] = max(SPARE_FILES, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - SPARE_FILES)
-    """The largest number of connections. A new one replaces the connection with the longest idle time."""
+    """The maximum number of connections. Beyond it, a new one replaces the connection with the longest idle time."""
     idle_of: ClassVar[WeakKeyDictionary[ServerState, Idle]] = WeakKeyDictionary()
-    """The idle connections of each server, in the order in which they became idle."""
+    """The idle connections by server, in the order in which they became idle."""
 
     idle: Idle
     head_timer: asyncio.TimerHandle | None = None
@@ -63,7 +63,7 @@ class BoundedConnection(HttpToolsProtocol):
         self.head_timer = self.loop.call_later(self.head_seconds, self.end_slow_head)
 
     def replace_idle(self) -> None:
-        """Abort the connection with the longest idle time; this one if none is idle."""
+        """Abort the connection with the longest idle time; if none is idle, this one."""
         oldest = next(iter(self.idle), self)
         self.idle.pop(oldest, None)
         oldest.transport.abort()
@@ -87,7 +87,7 @@ class BoundedConnection(HttpToolsProtocol):
             self.head_timer = self.loop.call_later(self.head_seconds, self.end_slow_head)
 
     def count_framing(self, data: bytes) -> None:
-        """Bound the bytes outside of bodies: incomplete headers, chunk extensions, trailers."""
+        """Count the bytes outside of bodies (incomplete headers, chunk extensions, trailers), and refuse too many."""
         self.framing = max(0, self.framing + len(data) - self.body_size * (1 + FRAMING_PER_BODY))
         if self.framing > self.max_head and not self.transport.is_closing():
             self.status_of_refusal = http.HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
@@ -98,7 +98,7 @@ class BoundedConnection(HttpToolsProtocol):
         return self.cycle is None or self.cycle.response_complete
 
     def end_slow_head(self) -> None:
-        """Close a connection without a complete head in time, with a 408 if the head has begun."""
+        """Close a connection whose head was not complete within `head_seconds`; with a 408 if the head has begun."""
         self.head_timer = None
         if self.is_in_head and self.is_idle:
             self.status_of_refusal = http.HTTPStatus.REQUEST_TIMEOUT
@@ -120,7 +120,7 @@ class BoundedConnection(HttpToolsProtocol):
             self.refuse(http.HTTPStatus.REQUEST_URI_TOO_LONG)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Add a header. Trailers are dropped: they arrive after the checks of headers (RFC 9110, section 6.5.1)."""
+        """Add a header. Trailers are dropped, because headers were checked before them (RFC 9110, section 6.5.1)."""
         if not self.is_in_head:
             return
         super().on_header(name, value)
@@ -139,7 +139,7 @@ class BoundedConnection(HttpToolsProtocol):
         super().on_headers_complete()
 
     def has_clear_host(self) -> bool:
-        """Return whether the head names one host, as proxies understand it too (RFC 9112, section 3.2)."""
+        """Return whether the head has exactly one host, so that proxies see the same (RFC 9112, section 3.2)."""
         hosts = [value for name, value in self.headers if name == b"host"]
         if len(hosts) != 1:
             return not hosts and self.parser.get_http_version() == "1.0"
@@ -156,9 +156,9 @@ class BoundedConnection(HttpToolsProtocol):
     # Responses
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse an unreadable request with a problem document, and close the connection.
+        """Send a problem (RFC 9457) for a request that cannot be read, and close the connection.
 
-        A running response on the same connection is completed before.
+        If a response is being sent on the connection, it is completed before.
         """
         if not self.is_idle and not self.cycle.more_body:
             self.cycle.keep_alive = False
@@ -184,7 +184,7 @@ class BoundedConnection(HttpToolsProtocol):
         self.stall_timer = self.loop.call_later(self.stall_seconds, self.end_stalled, waiting)
 
     def end_stalled(self, before: int) -> None:
-        """Abort the connection of a client that has read nothing since `before`."""
+        """Abort the connection if the client has read nothing since there were `before` bytes in the write buffer."""
         self.stall_timer = None
         waiting = self.transport.get_write_buffer_size()
         if waiting >= before > 0:
@@ -200,20 +200,20 @@ class BoundedConnection(HttpToolsProtocol):
 
 
 def hosts_of(url: bytes) -> tuple[bytes, ...]:
-    """Return the host in a target of absolute form, without and with its port."""
+    """Return the host of a request target in absolute form, without and with its port."""
     target = httptools.parse_url(url)
     host = (target.host or b"").lower()
     return host, b"%b:%d" % (host, target.port or 80)
 
 
 def comes_from_proxy(config: Any, client: tuple[str, int] | None) -> bool:
-    """Return whether uvicorn believes the headers of a client as those of a proxy."""
+    """Return whether the client is a proxy whose headers uvicorn trusts (`--forwarded-allow-ips`)."""
     app = config.loaded_app
     is_believing = isinstance(app, ProxyHeadersMiddleware)
     return is_believing and (client[0] if client else None) in app.trusted_hosts
 
 
 def bound_connections(config: Any, kind: type[BoundedConnection] = BoundedConnection) -> None:
-    """Use this protocol for the connections of a uvicorn server that uses uvicorn's own for httptools."""
+    """Let a uvicorn server use the protocol `kind` for new connections, if it uses uvicorn's own for httptools."""
     if config.loaded and issubclass(kind, config.http_protocol_class):
         config.http_protocol_class = kind

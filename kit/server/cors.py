@@ -1,4 +1,4 @@
-"""Cross-origin requests (CORS): the web pages that may call the service, what they may send, and what they may read."""
+"""Cross-origin requests (CORS): the methods and headers of pages of other origins, and refusals as problems."""
 
 from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
@@ -10,13 +10,13 @@ from kit.openapi.responses import HEADERS
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 ALLOWED_HEADERS = ("Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match", "X-Request-ID")
-"""The request headers that the service reads and a browser asks for before it sends them."""
+"""The request headers that the service reads, and for which a browser sends a preflight request."""
 EXPOSED_HEADERS = sorted({*HEADERS, "Allow"} - {"Connection"})
-"""The response headers that a page may read: all that the service sends, except one that is never shown to a page."""
+"""The response headers that a page may read: all that the service sends, except `Connection`."""
 
 
 class CrossOrigin(CORSMiddleware):
-    """Starlette's middleware, whose refusals are problems."""
+    """Starlette's middleware, with problems (RFC 9457) for refused preflight requests."""
 
     def preflight_response(self, request_headers: Headers) -> Response:
         response = super().preflight_response(request_headers)
@@ -24,7 +24,7 @@ class CrossOrigin(CORSMiddleware):
 
 
 class RefusedPreflight(Response):
-    """A 400 for a page, a method or headers that are not allowed."""
+    """The 400 for a preflight request with an origin, method or header that is not allowed."""
 
     def __init__(self, refusal: Response) -> None:
         self.refusal = refusal

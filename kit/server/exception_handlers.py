@@ -1,4 +1,4 @@
-"""Exception handlers: every exception becomes a problem (RFC 9457)."""
+"""Exception handlers: make a problem (RFC 9457) of every exception."""
 
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -21,15 +21,15 @@ METHODS = ("DELETE", "GET", "OPTIONS", "PATCH", "POST", "PUT")
 DENIAL = "websocket.http.response"
 """The ASGI extension by which a WebSocket is refused with an HTTP response."""
 POLICY_VIOLATION, INTERNAL_ERROR = 1008, 1011
-"""Close codes of WebSockets (RFC 6455, section 7.4.1)."""
+"""The close codes of WebSockets for client and server errors (RFC 6455, section 7.4.1)."""
 INTERNAL = "An unexpected error occurred; see the log for this request id."
 NOT_JSON = "JSON decode error"
-"""FastAPI's message for a body that is not JSON; pydantic has another one for a text that is not."""
+"""FastAPI's message for a body that is not JSON, by which it is told from pydantic's errors."""
 Handler = Callable[[Any, Any], Awaitable[Response | None]]
 
 
 def exception_handlers(lifespan: LifespanState) -> dict[Any, Handler]:
-    """Return the handlers of a service by exception class. Handlers of the user take precedence."""
+    """Return the default handlers of a service by exception class. An application may override them."""
     return {
         HTTPException: partial(respond_to_http_exception, lifespan),
         RequestValidationError: respond_to_invalid_request,
@@ -41,7 +41,7 @@ def exception_handlers(lifespan: LifespanState) -> dict[Any, Handler]:
 async def respond_to_http_exception(
     lifespan: LifespanState, connection: HTTPConnection, failure: HTTPException
 ) -> Response | None:
-    """Return the problem for an HTTPException, with other details than those of Starlette and FastAPI."""
+    """Return the problem for an HTTPException, with better details for those of Starlette and FastAPI."""
     if failure.status_code == 405 and isinstance(connection, Request):
         headers = {**(failure.headers or {}), "Allow": ", ".join(allowed_methods(connection))}
         return render(
@@ -66,7 +66,7 @@ async def respond_to_invalid_request(request: Request, failure: RequestValidatio
 async def respond_to_database_error(
     lifespan: LifespanState, connection: HTTPConnection, failure: Exception
 ) -> Response | None:
-    """Return the response to a database error of a route without a unit of work, which would translate it."""
+    """Return the response to a database error of a route without a unit of work. Raises a programming error again."""
     problem = explained(failure)
     if not isinstance(problem, Problem):
         raise failure
@@ -79,9 +79,9 @@ async def respond_to_unexpected_exception(connection: HTTPConnection, _: Excepti
 
 
 async def problem_response(connection: HTTPConnection, problem: Problem) -> Response | None:
-    """Render a problem as the response to a request or WebSocket.
+    """Return the response with a problem. A WebSocket that was accepted is closed, and None is returned.
 
-    A WebSocket is refused with it, or closed if the server does not support that.
+    A WebSocket is also closed if the server does not support refusals by HTTP responses.
     """
     if isinstance(connection, WebSocket):
         is_accepted = connection.application_state is not WebSocketState.CONNECTING
@@ -93,7 +93,7 @@ async def problem_response(connection: HTTPConnection, problem: Problem) -> Resp
 
 
 def with_explanation(problem: Problem, lifespan: LifespanState) -> Problem:
-    """Return the problem; a problem of the kind `unready` also reports that the lifespan has not run."""
+    """Return the problem. If its kind is `unready` and the lifespan has not run, add this to its detail."""
     if problem.kind != "unready" or lifespan.has_started:
         return problem
     detail = f"{problem.detail} {lifespan.explanation}"

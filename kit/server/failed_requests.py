@@ -1,4 +1,4 @@
-"""Failed requests: the problem for a request that ended with an exception, which is logged."""
+"""Failed requests: the problem for a request that ended with an unexpected exception, which is logged."""
 
 import logging
 
@@ -12,7 +12,10 @@ log = logging.getLogger("kit")
 
 
 def problem_for(failure: BaseException, shutdown: Shutdown) -> Problem | None:
-    """Return the problem for a request without a response, after an exception or at the end of the shutdown."""
+    """Return the problem for a request that ended with an exception, and log the exception.
+
+    For a cancellation it is a 503 if the service shuts down, otherwise None.
+    """
     if isinstance(failure, Exception):
         if not isinstance(failure, ClientDisconnect):
             log.error("Unexpected exception: %s: %s", type(failure).__name__, first_line(failure), exc_info=failure)

@@ -1,4 +1,4 @@
-"""Framework refusals: FastAPI's plain response to a body larger than `max_body_size`, and the problem in its place.
+"""Framework refusals: replaces FastAPI's plain 413 for a body larger than `max_body_size` by a problem.
 
 `max_body_size` is an argument of an application, or of `include_router`.
 """
@@ -13,12 +13,12 @@ TEXT = b"Content Too Large"
 
 
 def may_be_refusal(start: Message) -> bool:
-    """Return whether a 413 with this start may be FastAPI's; its body decides."""
+    """Return whether a 413 may be FastAPI's, by its headers. Its body has to be compared too."""
     return set(start["headers"]) >= HEADERS
 
 
 def as_problem(scope: Scope, start: Message, body: Message) -> tuple[Message, Message]:
-    """Return the start and the body of the problem, or those that were given, if the response is not FastAPI's."""
+    """Return the start and the body of the problem; if the response is not FastAPI's, the given ones."""
     if body.get("body") != TEXT:
         return start, body
     response = render(scope, too_large())

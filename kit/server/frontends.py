@@ -1,4 +1,4 @@
-"""Frontends: serves the files of web applications at paths without a route."""
+"""Frontends: serves the files of web applications, at paths that no route has."""
 
 from typing import Any
 
@@ -9,9 +9,9 @@ from kit.operations.callers import check_permission
 
 
 class Frontends:
-    """Serves the frontend with the longest matching path, or calls `not_found`.
+    """The ASGI application for paths without a route: the frontend with the longest matching path, or `not_found`.
 
-    FastAPI would look for a file before it tries a path with its trailing slash added or removed.
+    With FastAPI's own frontends, a file would take precedence over a route with another trailing slash.
     """
 
     def __init__(self, application: FastAPI, not_found: ASGIApp) -> None:
@@ -19,7 +19,7 @@ class Frontends:
         self.routers: dict[str, APIRouter] = {}
 
     def add(self, path: str, *, is_public: bool, **options: Any) -> None:
-        """Serve the files of a directory under this path, for superusers unless it is public."""
+        """Serve files under a path; only to superusers unless `is_public`. `options` are FastAPI's (`directory`, …)."""
         router = APIRouter(
             dependencies=[] if is_public else [Depends(check_permission)],
             dependency_overrides_provider=self.application,

@@ -1,4 +1,4 @@
-"""Garbage collection, tuned for a process that serves requests."""
+"""Garbage collection: Python's collector, tuned for a process that serves requests."""
 
 import gc
 
@@ -6,7 +6,7 @@ from kit.importing import THRESHOLD
 
 
 def tune() -> None:
-    """Collect rarely, and freeze the existing objects. For a process of the service, after everything is loaded."""
+    """Freeze the existing objects, and collect rarely. To be called by a server process when all code is imported."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(THRESHOLD)

@@ -1,4 +1,4 @@
-"""Guards: check the permission of routes that are not FastAPI's, such as mounted applications."""
+"""Guards: add permission checks to routes that are not FastAPI's, such as mounted applications."""
 
 from typing import Any, cast
 
@@ -58,7 +58,7 @@ class GuardedResponse(Response):
 
 
 class Guard:
-    """An ASGI application with a permission check before it. In applications without the kit it checks nothing."""
+    """Wraps an ASGI application, and checks the permission before it. Outside of a `Service` it checks nothing."""
 
     def __init__(self, route: BaseRoute, guarded: ASGIApp, endpoint: Any) -> None:
         self.route, self.guarded, self.endpoint = route, guarded, endpoint
@@ -73,9 +73,9 @@ class Guard:
 
 
 def guard(route: BaseRoute, served: BaseRoute | None = None) -> None:
-    """Wrap the application of a route that is not FastAPI's in a guard.
+    """Wrap the application of a route in a guard, unless the route is FastAPI's.
 
-    `served` is the copy of the route that FastAPI made where its router was included.
+    `served` is the copy of the route that FastAPI has made for an included router; None for a route without a copy.
     """
     copy = served or route
     if isinstance(copy, (APIRoute, APIWebSocketRoute)) or not isinstance(copy, (Route, WebSocketRoute, Mount, Host)):
@@ -83,7 +83,7 @@ def guard(route: BaseRoute, served: BaseRoute | None = None) -> None:
     if not isinstance(copy.app, Guard):
         copy.app = Guard(route, copy.app, getattr(copy, "endpoint", copy.app))
         if isinstance(copy, (Route, WebSocketRoute)):
-            copy.endpoint = copy.app  # FastAPI makes a new route of it where a router is included
+            copy.endpoint = copy.app  # FastAPI copies routes of included routers by their endpoint
 
 
 def is_guarded(served: BaseRoute) -> bool:

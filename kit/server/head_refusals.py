@@ -1,4 +1,4 @@
-"""Refusals of heads: the problem responses to requests that do not reach the application."""
+"""Refusals of request heads: the responses, as bytes, to requests that do not reach the application."""
 
 import http
 import json
@@ -17,7 +17,7 @@ DETAILS = {
 
 
 def refusal(status: http.HTTPStatus) -> bytes:
-    """Return the bytes of a problem response (RFC 9457), for requests that do not reach the application."""
+    """Return the bytes of the response with a problem (RFC 9457) for one of the statuses in `DETAILS`."""
     COUNTS["refused", "head"] += 1
     request_id, title = f"{random.getrandbits(128):032x}", phrase(status)
     problem = {"type": f"urn:problem:{title.lower().replace(' ', '-')}", "title": title, "status": int(status)}

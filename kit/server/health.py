@@ -1,4 +1,4 @@
-"""Health checks of the process, and of what it needs to serve requests."""
+"""Health checks: of the process (`/health/live`), and of the database and Redis (`/health/ready`)."""
 
 import asyncio
 from collections.abc import Mapping
@@ -51,7 +51,7 @@ def health_router(shutdown: Shutdown) -> APIRouter:
 
 
 class DatabaseState(NamedTuple):
-    """The state of the database and of its schema; `fault` says why the service is not ready."""
+    """The states of the database and its schema, why the service is not ready (`fault`), and what is missing."""
 
     checks: dict[str, str]
     fault: str = ""
@@ -70,6 +70,6 @@ async def state_of_database(runtime: Runtime) -> DatabaseState:
 
 
 async def state_of_redis(runtime: Runtime) -> dict[str, str]:
-    """Return the state of the Redis that counts failed logins; nothing if there is none."""
+    """Return the state of the Redis that counts failed logins; an empty dictionary if none is used."""
     is_there = await runtime.login_limits.counters.is_reachable()
     return {} if is_there is None else {"redis": OK if is_there else UNREACHABLE}

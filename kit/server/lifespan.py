@@ -1,4 +1,4 @@
-"""The lifespan of a service: its start and its end, whether it has run, and the message if it has not."""
+"""The lifespan of a service: its start and end, and a warning if requests arrive although it has not run."""
 
 import logging
 from collections.abc import AsyncIterator
@@ -17,24 +17,24 @@ log = logging.getLogger("kit")
 
 @dataclass
 class LifespanState:
-    """Whether the lifespan of the service with this title has run. In a mounted service it does not run by itself."""
+    """Whether the lifespan of a service has run. That of a mounted service does not run by itself."""
 
     title: str
     has_started: bool = False
     is_reported: bool = False
-    """Whether requests need no check any more: the lifespan has run, or its absence was logged."""
+    """Whether the lifespan has run, or the warning that it has not was logged."""
 
     def start(self) -> None:
         self.has_started = self.is_reported = True
 
     def report(self) -> None:
-        """Log a warning once, at the first request, if the lifespan has not run."""
+        """Log the warning that the lifespan has not run. Called for the first request."""
         self.is_reported = True
         log.warning("%s", self.explanation)
 
     @property
     def explanation(self) -> str:
-        """The message that the lifespan has not run, with an instruction; empty if it has."""
+        """The warning that the lifespan has not run, with an instruction; empty if it has run."""
         if self.has_started:
             return ""
         return (

@@ -1,4 +1,4 @@
-"""Log lines: JSON for programs, or text for people, each with the id of the request."""
+"""Log lines: in JSON or as text, each with the id of the request."""
 
 import json
 import logging
@@ -14,9 +14,9 @@ from typing import Any
 from kit.server.log_writer import LogWriter, SentResponse, register
 
 REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
-"""The id of the current request, which every log line contains."""
+"""The id of the current request, for log lines; None outside of requests."""
 CURRENT_TRACE: ContextVar[str | None] = ContextVar("trace_id", default=None)
-"""The trace id of the current request, or None. Every log line contains it."""
+"""The trace id of the current request, for log lines; None without one."""
 RESPONSE_FIELDS = ("method", "route", "status", "duration_ms", "bytes", "caller")
 LOGGED_FIELDS = (*RESPONSE_FIELDS, "statement")
 MAX_OPERATIONS = 1000
@@ -25,7 +25,7 @@ OWN_LOGGERS = ("kit", "uvicorn", "uvicorn.error", "uvicorn.access")
 
 
 class JSONLines(logging.Formatter):
-    """One JSON object per line, for programs."""
+    """Formats a record as a line with a JSON object."""
 
     def format(self, record: logging.LogRecord) -> str:
         moment = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
@@ -40,7 +40,7 @@ class JSONLines(logging.Formatter):
 
 
 class TextLines(logging.Formatter):
-    """Text lines for people, with the first 8 characters of the request id."""
+    """Formats a record as a line of text, with the first 8 characters of the request id."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S")
@@ -54,7 +54,7 @@ def ids() -> dict[str, str | None]:
 
 
 def json_line() -> Callable[[SentResponse], str]:
-    """Return a function that makes the line of a response as `JSONLines` does, in a tenth of the time."""
+    """Return a function that makes the same line for a response as `JSONLines`, in a tenth of the time."""
     second, stamp = 0, ""
 
     def line_of(sent: SentResponse) -> str:
@@ -75,34 +75,35 @@ def json_line() -> Callable[[SentResponse], str]:
 
 @lru_cache(MAX_OPERATIONS)
 def operation(method: str, route: str | None) -> str:
-    """Return the part of a line that all requests of an operation have in common."""
+    """Return the part of a JSON line that is the same for all requests of an operation."""
     return (
         f'"level": "INFO", "logger": "kit", "method": {quoted(method)}, "route": {quoted(route) if route else "null"}'
     )
 
 
 def text_line(sent: SentResponse) -> str:
-    """Return the line of a response as `TextLines` does."""
+    """Return the same line for a response as `TextLines`."""
     moment, _, _, _, _, _, _, request_id, _ = sent
     return f"{time.strftime('%H:%M:%S', time.localtime(moment))} INFO    {summary(sent)}  [{request_id[:8]}]\n"
 
 
 def summary(sent: SentResponse) -> str:
-    """Return what happened in a few words, as in `GET /invoices/{invoice_id} 200 1.2 ms`."""
+    """Return a summary of a response, such as `GET /invoices/{invoice_id} 200 1.2 ms`."""
     _, method, route, status, seconds, *_ = sent
     return f"{method} {route or '-'} {status or '-'} {round(seconds * 1000, 1)} ms"
 
 
 def fields_of(sent: SentResponse) -> dict[str, Any]:
-    """Return the fields of a log record of a response."""
+    """Return the `extra` fields of the log record of a response."""
     _, method, route, status, seconds, size, caller, *_ = sent
     return dict(zip(RESPONSE_FIELDS, (method, route, status, round(seconds * 1000, 1), size, caller), strict=True))
 
 
 def configure_logging(*, as_json: bool, level: str, levels: Mapping[str, str] = NO_LEVELS) -> LogWriter:
-    """Configure one handler for the loggers `kit` and `uvicorn`, without uvicorn's access log.
+    """Configure one handler for the loggers `kit` and `uvicorn`, without uvicorn's access log, and return it.
 
-    `levels` are those of loggers by name, such as `sqlalchemy.engine`, which then write to the same stream.
+    `level` is that of `kit`. `levels` are those of further loggers by name, such as `sqlalchemy.engine`, which get the
+    same handler.
     """
     writer = LogWriter(sys.stdout, JSONLines() if as_json else TextLines(), json_line() if as_json else text_line)
     register(writer)
@@ -112,7 +113,7 @@ def configure_logging(*, as_json: bool, level: str, levels: Mapping[str, str] = 
     for name in ("kit", "uvicorn"):
         writer.serve(logging.getLogger(name))
     logging.getLogger("kit").setLevel(level)
-    for name in sorted(levels):  # a logger before those below it, whose records it gets
+    for name in sorted(levels):  # parents before children, which then need no handler
         logger = logging.getLogger(name)
         logger.setLevel(levels[name])
         if not logger.hasHandlers():

@@ -1,12 +1,12 @@
-"""Log writer: writes log lines to a stream, in a server by a thread of its own, which takes them in batches.
+"""Log writer: a logging handler that, in a server, writes lines to a stream by a separate thread, in batches.
 
     stopped: each line is written at once        --start--> idle
     idle: the thread waits for a line            --line--> busy
     busy: the thread writes what has collected, then sleeps for INTERVAL_SECONDS --nothing has collected--> idle
     idle or busy                                 --stop--> stopped, when all lines are written
 
-A request costs its log line one append to a queue; the thread makes the text. While the stream blocks, the queue has
-`MAX_PENDING` lines at most: the lines after them are dropped, and their number is logged when the stream goes on.
+A request only appends its response to a queue; the thread makes the text. While the stream blocks, lines beyond
+`MAX_PENDING` or `MAX_CHARACTERS` are dropped, and their number is logged when the stream accepts data again.
 """
 
 import atexit
@@ -22,51 +22,53 @@ from typing import TextIO
 from kit.http.events import COUNTS
 
 INTERVAL_SECONDS = 0.05
-"""The time between two batches. A process that is killed by SIGKILL loses the lines of so many seconds."""
+"""The pause between two batches. A process that is killed by SIGKILL loses the lines of this time."""
 MAX_PENDING = 20_000
-"""The largest number of lines in the queue."""
+"""The maximum number of lines in the queue."""
 MAX_CHARACTERS = 16 * 2**20
-"""The largest number of characters of the texts in the queue."""
+"""The maximum number of characters of the texts in the queue."""
 STOP_SECONDS = 5.0
-"""The longest time that `stop` waits for a stream that blocks."""
+"""The maximum time that `stop` waits for a stream that blocks."""
 DROPPED = "log_lines", "dropped"
 SentResponse = tuple[float, str, str | None, int, float, int, int | None, str, str | None]
-"""A response: the moment (seconds since 1970), method, route, status, duration in seconds, bytes of the body, id of the
-user, request id, trace id."""
+"""A response that was sent: Unix time, method, route, status, duration in seconds, size of the body in bytes, user id,
+request id, trace id."""
 
 
 class LogWriter(logging.Handler):
-    """Writes records, and responses, which `text_of` makes lines of."""
+    """The handler. `text_of` makes the line of a response in the queue."""
 
     def __init__(self, stream: TextIO, formatter: logging.Formatter, text_of: Callable[[SentResponse], str]) -> None:
         super().__init__()
         self.setFormatter(formatter)
         self.stream, self.own_formatter, self.text_of = stream, formatter, text_of
         self.descriptor: int | None = None
-        """The file of the stream, which the thread writes to: Python cannot exit while a thread holds a stream."""
+        """The file descriptor to which the thread writes. Python could not exit while a thread blocks in the stream."""
         self.pending: deque[str | SentResponse] = deque()
         self.served: list[logging.Logger] = []
         self.characters = 0
-        """The length of the texts in the queue."""
+        """The total length of the texts in the queue."""
         self.is_idle, self.is_stuck = True, False
-        """`is_stuck`: the stream still blocked when the writer was stopped, so that no line is written any more."""
+        """`is_idle`: the thread waits for a line. `is_stuck`: the stream blocked during `stop`; nothing is written any
+        more.
+        """
         self.reported = COUNTS[DROPPED]
         self.thread: threading.Thread | None = None
         self.wake, self.stopping = threading.Event(), threading.Event()
 
     def serve(self, logger: logging.Logger) -> None:
-        """Write the records of a logger, until another writer is configured."""
+        """Become a handler of a logger, until `leave`."""
         logger.addHandler(self)
         self.served.append(logger)
 
     def leave(self) -> None:
-        """Write what is left, and no record from now on."""
+        """Write the lines in the queue, and leave all loggers."""
         self.stop()
         for logger in self.served:
             logger.removeHandler(self)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a record, or put it into the queue."""
+        """Write a record; with a thread, put it into the queue, or drop it if that is full."""
         try:
             line = self.format(record) + "\n"
         except Exception:  # as in the standard library: arguments that do not fit the message end no request
@@ -83,7 +85,7 @@ class LogWriter(logging.Handler):
             COUNTS[DROPPED] += 1
 
     def write(self, text: str) -> None:
-        """Write lines at once. A stream that is closed, or full, is no reason to fail."""
+        """Write lines at once. Errors of a stream, which may be closed or full, are ignored."""
         if self.is_stuck:
             COUNTS[DROPPED] += text.count("\n")
             return
@@ -95,7 +97,7 @@ class LogWriter(logging.Handler):
                 write_all(self.descriptor, text.encode(errors="backslashreplace"))
 
     def start(self) -> None:
-        """Write by a thread from now on."""
+        """Start the thread, if it does not run yet."""
         if self.thread is None and not self.is_stuck:
             self.descriptor = descriptor_of(self.stream)
             self.stopping.clear()
@@ -104,7 +106,7 @@ class LogWriter(logging.Handler):
             atexit.register(self.stop)
 
     def stop(self) -> None:
-        """Write all lines, for at most `STOP_SECONDS`, and write each at once from now on."""
+        """Write all lines within `STOP_SECONDS`, and stop the thread. Later lines are written at once."""
         if self.thread is not None:
             self.stopping.set()
             self.wake.set()
@@ -115,7 +117,7 @@ class LogWriter(logging.Handler):
     def run(self) -> None:
         while not self.stopping.is_set():
             self.is_idle = True
-            if not self.pending:  # a line that arrived before the writer was idle has waked nobody
+            if not self.pending:  # checked after `is_idle` was set: an earlier line does not set `wake`
                 self.wake.wait()
             self.is_idle = False
             self.wake.clear()
@@ -124,7 +126,7 @@ class LogWriter(logging.Handler):
         self.write_pending()
 
     def write_pending(self) -> None:
-        """Write the lines that are in the queue now, and how many were dropped."""
+        """Write the lines in the queue, and a warning with the number of dropped lines, if any."""
         taken = [self.pending.popleft() for _ in range(len(self.pending))]
         lines = [line if isinstance(line, str) else self.text_of(line) for line in taken]
         self.characters -= sum(len(line) for line in taken if isinstance(line, str))
@@ -138,13 +140,13 @@ class LogWriter(logging.Handler):
             self.write("".join(lines))
 
     def forget_thread(self) -> None:
-        """Write without a thread in a process that was forked: it has none, and the lines are those of its parent."""
+        """Reset the thread and the queue in a forked process, which has no thread; the lines belong to its parent."""
         self.thread, self.pending, self.characters = None, deque(), 0
         self.wake, self.stopping = threading.Event(), threading.Event()
 
 
 def descriptor_of(stream: TextIO) -> int | None:
-    """Return the file descriptor of a stream, which is flushed; None if it has none, as in tests."""
+    """Flush a stream, and return its file descriptor; None if it has none, as in tests."""
     with suppress(OSError, ValueError, AttributeError):
         stream.flush()
         return stream.fileno()
@@ -152,7 +154,7 @@ def descriptor_of(stream: TextIO) -> int | None:
 
 
 def write_all(descriptor: int, data: bytes) -> None:
-    """Write these bytes to a file, which may be in non-blocking mode."""
+    """Write all bytes to a file descriptor, which may be in non-blocking mode."""
     rest = memoryview(data)
     while rest:
         try:
@@ -162,7 +164,7 @@ def write_all(descriptor: int, data: bytes) -> None:
 
 
 writers: list[LogWriter] = []
-"""The writer that was configured last, in a list that the hook of `fork` finds."""
+"""The writer of the process, if one was configured. It is a list so that the hook of `fork` sees changes."""
 
 
 def forget_threads() -> None:
@@ -171,20 +173,20 @@ def forget_threads() -> None:
 
 
 def register(writer: LogWriter) -> None:
-    """Make this the writer of the process."""
+    """Make this the writer of the process, in place of an earlier one."""
     for other in writers:
         other.leave()
     writers[:] = [writer]
 
 
 def start() -> None:
-    """Write by a thread from now on, in the process of a server."""
+    """Start the thread of the process's writer. Called at the start of a server."""
     for writer in writers:
         writer.start()
 
 
 def stop() -> None:
-    """Write all lines, and write each at once from now on."""
+    """Stop the thread of the process's writer, after it has written all lines."""
     for writer in writers:
         writer.stop()
 

@@ -1,4 +1,4 @@
-"""Middleware of the service, from outside to inside: request log and headers, CORS, trusted hosts, admission."""
+"""The kit's middleware, from outside to inside: request log, CORS, trusted hosts, admission."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,16 +17,16 @@ from kit.server.shutdown import Shutdown
 
 @dataclass(frozen=True, kw_only=True)
 class Layers:
-    """Settings of the middleware. `hosts` are the names of this service, `origins` the web pages that may call it.
+    """The settings of the middleware. `hosts` are the host names of this service; `origins` those of pages (CORS).
 
-    `headers` are those that these pages may send beside `ALLOWED_HEADERS`; `*` for all. `exposed` are those that they
-    may read beside `EXPOSED_HEADERS`.
+    Pages may send `headers` in addition to `ALLOWED_HEADERS`, or all with `*`; they may read `exposed` in addition to
+    `EXPOSED_HEADERS`; with `credentials`, they may send cookies.
 
-    `max_in_flight` requests are served at a time, and also `max_streams` responses of unknown length and
-    WebSockets. One caller has at most `caller_share` of the streams and of the memory for bodies. `read_ahead` bytes of
-    a body are read before the request takes its place. `rates` bound the requests of a caller per minute. `proxies` are
-    the addresses and networks of proxies whose `X-Forwarded-Prefix` is believed, comma-separated, or `*`; under uvicorn
-    its own `--forwarded-allow-ips` decides.
+    At most `max_in_flight` requests are served at a time, and additionally `max_streams` responses of unknown length
+    and WebSockets. A caller may use the fraction `caller_share` of the streams, and of the memory for bodies. Up to
+    `read_ahead` bytes of a body are read before a request gets a slot. `rates` limit the requests of a caller per
+    minute. `proxies` are the addresses and networks of proxies whose `X-Forwarded-Prefix` is trusted, separated by
+    commas, or `*`; under uvicorn, `--forwarded-allow-ips` decides instead.
     """
 
     max_in_flight: int = 100
@@ -51,7 +51,7 @@ def wrap_in_middleware(
     known_callers: Mapping[bytes, int],
     observers: Sequence[Observer] = (),
 ) -> ASGIApp:
-    """Wrap the application in this middleware. Middleware from `add_middleware` is inside of it."""
+    """Return the application wrapped in the kit's middleware. That of `add_middleware` is inside of it."""
     app = Admission(
         app,
         layers.max_in_flight,
@@ -68,7 +68,7 @@ def wrap_in_middleware(
 
 
 def allowing_pages(layers: Layers, app: ASGIApp) -> ASGIApp:
-    """Return the application with the headers that let web pages call it."""
+    """Return the application wrapped in the middleware for CORS."""
     return CrossOrigin(
         app,
         allow_origins=layers.origins,

@@ -1,4 +1,4 @@
-"""Places: the bounds of the requests and streams that are served at the same time, and the problems beyond them."""
+"""Slots: the limits of concurrent requests and streams, and the problems for requests that get no slot."""
 
 from collections import Counter
 
@@ -8,13 +8,14 @@ from kit.http.fairness import Caller, FairSemaphore
 from kit.http.problems import Problem, unavailable
 
 PLACE_SHARE = 9
-"""The largest ratio of a resource's places to the free ones: nine tenths of all, while other resources have none."""
+"""The maximum ratio of a resource's slots to the free ones. A resource alone gets nine tenths of all slots."""
 
 
 class Places:
-    """The places for requests and for streams in one event loop. At most `limit` requests wait for a place.
+    """The slots for requests and for streams in one event loop. At most `limit` further requests wait for a slot.
 
-    One caller has at most `caller_share` of the streams, which may be endless, and of the memory for bodies.
+    A caller may use the fraction `caller_share` of the streams, whose duration is unlimited, and of the memory for
+    bodies.
     """
 
     def __init__(self, limit: int, max_streams: int, caller_share: float) -> None:
@@ -23,7 +24,7 @@ class Places:
         self.streams: Counter[Caller] = Counter()
 
     def enter_stream(self, caller: Caller) -> bool:
-        """Occupy the place of a stream, if one is free."""
+        """Occupy a slot for a stream. Returns False if none is free for the caller."""
         if self.streams.total() >= self.max_streams or self.streams[caller] >= self.streams_per_caller:
             return False
         self.streams[caller] += 1
@@ -41,7 +42,7 @@ def busy(detail: str, reason: str, outcome: str = "not_applied") -> Problem:
 
 
 def too_many() -> Problem:
-    """Return a 429 (RFC 6585, section 4) for a caller that uses more than its share."""
+    """Return a 429 (RFC 6585, section 4) for a caller that uses more than its share of the slots, and count it."""
     COUNTS["refused", "share"] += 1
     detail = "You have too many requests at once; others wait for theirs."
     return Problem(429, detail, kind="too-many-requests", headers={"Retry-After": "1"})

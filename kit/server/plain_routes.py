@@ -1,7 +1,8 @@
-"""Plain routes: routes of FastAPI without the kit's route class. JSON and forms are read as those of operations.
+"""Plain routes: routes of FastAPI without the kit's route class, which read JSON and forms in the same way.
 
-Text is put into the form NFC, JSON is parsed strictly, and JSON bodies are bounded. FastAPI's `max_body_size`, of the
-route, its routers or the application, takes the place of `MAX_BODY_SIZE`. `request.body()` returns the bytes as sent.
+Text is normalised to NFC, JSON is parsed strictly, and JSON bodies have a maximum size: FastAPI's `max_body_size` of
+the route, its routers or the application, or else `MAX_BODY_SIZE`. `request.body()` returns the bytes as they were
+sent.
 """
 
 import sys
@@ -24,11 +25,11 @@ from kit.operations.route import Operation
 from kit.runtime import Runtime
 
 Handle = Callable[[Request], Coroutine[Any, Any, Response]]
-"""FastAPI's function that reads a request, calls the handler and makes the response."""
+"""FastAPI's function that reads a request, calls the handler, and makes the response."""
 
 
 class InvalidDocumentError(Problem, JSONDecodeError):
-    """A 400 for a body that is not JSON, which handlers may catch as what `Request.json` documents."""
+    """The 400 for a body that is not JSON. Handlers may also catch it as the JSONDecodeError of `Request.json`."""
 
     def __init__(self, problem: Problem) -> None:
         Problem.__init__(self, problem.status_code, problem.detail, kind=problem.kind)
@@ -36,7 +37,7 @@ class InvalidDocumentError(Problem, JSONDecodeError):
 
 
 class ComposedRequest(Request):
-    """A request whose JSON and forms have their text in the form NFC. JSON is parsed as that of operations."""
+    """A request whose JSON is parsed strictly, and whose JSON and forms have text in NFC."""
 
     max_values = sys.maxsize
 
@@ -55,7 +56,7 @@ class ComposedRequest(Request):
 
 
 class BoundedRequest(ComposedRequest):
-    """A request whose JSON body has at most `MAX_BODY_SIZE` bytes and `MAX_BODY_VALUES` values; more are a 413."""
+    """A request whose JSON body may have at most `MAX_BODY_SIZE` bytes and `MAX_BODY_VALUES` values. Raises a 413."""
 
     def __init__(self, scope: Scope, receive: Receive, runtime: Runtime) -> None:
         super().__init__(scope, receive)
@@ -69,7 +70,7 @@ class BoundedRequest(ComposedRequest):
 
 
 class ComposedQuery:
-    """ASGI middleware around the routes: the text of a query is in the form NFC."""
+    """ASGI middleware around the routes, which normalises the query string to NFC."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -81,7 +82,7 @@ class ComposedQuery:
 
 
 class ReadRoute(APIRoute):
-    """A route whose requests are read as those of operations. In an application without the kit nothing changes."""
+    """A route whose handler gets a `ComposedRequest`. Outside of a `Service` it is a usual route."""
 
     def get_route_handler(self) -> Handle:
         handle = super().get_route_handler()
@@ -97,23 +98,23 @@ class ReadRoute(APIRoute):
 
 
 class PlainRoute(ReadRoute):
-    """The class of plain routes, whose bodies are bounded."""
+    """The class of plain routes, whose handlers get a `BoundedRequest`."""
 
     def read(self, request: Request, runtime: Runtime) -> Request:
         return BoundedRequest(request.scope, request.receive, runtime)
 
 
 def has_own_limit(scope: Scope) -> bool:
-    """Return whether FastAPI bounds the size of the body."""
+    """Return whether the route has a `max_body_size` of FastAPI."""
     app = scope["app"]
     contexts = getattr(app, "contexts", {}).get(id(scope["route"]), ())
     return app.max_body_size is not None or any(context.max_body_size is not None for context in contexts)
 
 
 def read_as_operations(route: object) -> None:
-    """Change the class of a route of another router before FastAPI includes it, unless it is an operation.
+    """Change the class of a route to `PlainRoute`, unless it is an operation. Called before its router is included.
 
-    A class of the user is extended. Its bodies are not bounded: it may be for uploads.
+    A route class of the application is extended by `ReadRoute`, without a maximum size: it may be for uploads.
     """
     if type(route) is APIRoute:
         route.__class__ = PlainRoute

@@ -1,8 +1,8 @@
-"""Rate limits: the requests of one caller per minute, announced in the header fields of the IETF's draft.
+"""Rate limits: quotas of requests per minute for each caller, reported by the header fields of an IETF draft.
 
-The draft is draft-ietf-httpapi-ratelimit-headers-11. A caller is a user, or an address without a valid token (for IPv6
-its /64 network). The counters would be too slow for each request, above all in Redis, so this process leases a part of
-the quota from them at a time, and counts it down by itself:
+The fields are those of draft-ietf-httpapi-ratelimit-headers-11. A caller is a user, or an address without a valid token
+(for IPv6 its /64 network). Counting each request in Redis would be too slow. Therefore each process leases a part of
+the quota from the shared counters, and counts it down by itself:
 
     no lease, or its window has ended --request--> takes a lease from the counters
     lease with requests left --request--> one less
@@ -27,30 +27,33 @@ log = logging.getLogger("kit")
 Header = tuple[bytes, bytes]
 MINUTE = 60
 LEASES_PER_QUOTA = 20
-"""The least number of leases into which a quota is divided. Each worker may hold one that it does not use up."""
+"""The minimum number of leases of a quota. Each worker may hold a lease that it does not use up."""
 MAX_CALLERS = 10_000
-"""The largest number of callers whose leases are kept."""
+"""The maximum number of callers whose leases are stored. Beyond it, the oldest is dropped."""
 
 
 @dataclass
 class Lease:
-    """Requests of a caller that this process may admit: `left` in it, `remaining` in the counters, in this window."""
+    """The lease of a caller: `left` requests for this process, and `remaining` in the shared counters.
+
+    Both are for the window that ends at `window_end` (Unix time).
+    """
 
     left: int = 0
     remaining: int = 0
     window_end: float = 0
     is_renewing: bool = False
-    """Whether a request takes the next lease from the counters. Requests that arrive meanwhile are served."""
+    """Whether a request is getting the next lease from the counters. Requests that arrive meanwhile are admitted."""
 
 
 class Policy:
-    """A quota of requests per minute, for the callers of a kind."""
+    """A quota of requests per minute for each caller of a kind (`user` or `address`), and the leases of the callers."""
 
     def __init__(self, name: str, quota: int) -> None:
         self.name, self.quota = name, quota
         self.item: RateLimitItem = RateLimitItemPerMinute(quota, 1, name)
         self.size = next(size for size in range(max(1, quota // LEASES_PER_QUOTA), 0, -1) if quota % size == 0)
-        """The number of requests in a lease, a divisor of the quota, so that the leases add up to it."""
+        """The number of requests in a lease: a divisor of the quota, so that the leases add up to it."""
         self.policy_field: Header = (b"ratelimit-policy", f'"{name}";q={quota};w={MINUTE}'.encode())
         self.state_format = b'"%s";r=%%d;t=%%d' % name.encode()
         self.leases: dict[Caller, Lease] = {}
@@ -64,16 +67,16 @@ class Policy:
         return lease
 
     def state(self, lease: Lease) -> Header:
-        """Return the header field `RateLimit`: the remaining quota, and the seconds until the window ends."""
+        """Return the header field `RateLimit`, with the remaining quota and the seconds until the window ends."""
         seconds = max(0, math.ceil(lease.window_end - time.time()))
         return b"ratelimit", self.state_format % (max(0, lease.left + lease.remaining), seconds)
 
 
 class RateLimits:
-    """At most `per_user` requests of a user, and `per_address` of an address without a token, per minute.
+    """Admits `per_user` requests of each user, and `per_address` of each address without a token, per minute.
 
-    0 is no limit. `url` is `memory://`, or a Redis that several workers share. While Redis is away, each worker counts
-    by itself.
+    0 means no limit. `url` is `memory://`, or the URL of a Redis that workers share. While Redis is unavailable, each
+    worker counts separately.
     """
 
     def __init__(self, url: str, *, per_user: int, per_address: int) -> None:
@@ -86,7 +89,7 @@ class RateLimits:
         await self.counters.close()
 
     async def admit(self, caller: Caller) -> Sequence[Header]:
-        """Count a request. Returns the header fields of its response; raises a 429 if the quota is used up."""
+        """Count a request. Returns the header fields for its response. Raises a 429 if the quota is used up."""
         fields = self.admit_by_lease(caller)
         if fields is not None:
             return fields
@@ -104,9 +107,9 @@ class RateLimits:
         return policy.policy_field, policy.state(lease)
 
     def admit_by_lease(self, caller: Caller) -> Sequence[Header] | None:
-        """Count a request, as `admit` does, without waiting; None if a lease has to be taken first.
+        """Count a request as `admit` does, but without waiting. Returns None if a new lease is needed.
 
-        `left` is negative if requests arrived while a lease was taken.
+        `left` may become negative by requests that arrive while another gets a lease.
         """
         policy = self.policy_of(caller)
         if policy is None:
@@ -121,7 +124,7 @@ class RateLimits:
         return self.of_users if isinstance(caller, int) else self.of_addresses
 
     async def renew(self, policy: Policy, lease: Lease, key: str) -> None:
-        """Take the next lease from the counters, unless the quota is used up."""
+        """Get the next lease from the counters, unless the quota is used up."""
         if time.time() >= lease.window_end:
             lease.left = lease.remaining = 0
         elif not lease.remaining:
@@ -134,7 +137,7 @@ class RateLimits:
             self.log_change(locally=True, reason=failure)
 
     def log_change(self, *, locally: bool, reason: object = "the store is back") -> None:
-        """Log when Redis goes away, and when it comes back."""
+        """Log when Redis becomes unavailable, and when it is available again."""
         if locally is not self.counts_locally:
             self.counts_locally = locally
             log.warning("Rate limits are counted by %s: %s", "each process" if locally else "all together", reason)
@@ -148,7 +151,7 @@ async def take(counters: Counters, policy: Policy, lease: Lease, key: str) -> No
 
 
 def quota_exceeded(policy: Policy, lease: Lease) -> Problem:
-    """Return a 429 (RFC 6585, section 4) until the window ends."""
+    """Return a 429 (RFC 6585, section 4) with `Retry-After` until the end of the window, and count it."""
     COUNTS["refused", "rate"] += 1
     fields = dict((policy.policy_field, policy.state(lease)))
     headers = {name.decode(): value.decode() for name, value in fields.items()}

@@ -1,4 +1,4 @@
-"""Startup checks of nested bodies: children that would be ignored, not validated or unbounded in number."""
+"""Startup checks of nested bodies: find children that would be ignored, not validated, or unbounded in number."""
 
 from collections.abc import Iterator
 from typing import Any, get_args
@@ -16,11 +16,11 @@ from kit.operations.route import Operation
 from kit.server.routes import Entry
 
 SHARED = (SQLModel, Stamped, Body)
-"""Base classes that bodies and tables share without belonging to the same resource."""
+"""The base classes that bodies and tables of different resources have in common."""
 
 
 def unsafe_children(entry: Entry) -> Iterator[str]:
-    """Yield the errors of nested bodies, which must be stored by a POST as rows of a relationship."""
+    """Yield the errors in the bodies of an operation that contain other bodies."""
     if isinstance(entry.route, Operation):
         for field in entry.context.dependant.body_params:
             body = body_in(field.field_info.annotation)
@@ -29,7 +29,7 @@ def unsafe_children(entry: Entry) -> Iterator[str]:
 
 
 def errors_of_body(entry: Entry, body: type[BaseModel], seen: set[type[BaseModel]]) -> Iterator[str]:
-    """Yield the errors of a body and of the bodies that it contains, each body once."""
+    """Yield the errors of a body and, recursively, of the bodies within it, except those in `seen`."""
     if body in seen:
         return
     seen.add(body)
@@ -51,20 +51,20 @@ def errors_of_body(entry: Entry, body: type[BaseModel], seen: set[type[BaseModel
 
 
 def entities_of(body: type[BaseModel]) -> Iterator[type[Entity]]:
-    """Yield the entities that share a base class with fields with this body."""
+    """Yield the entities of a body: those with a common base class that has fields."""
     shared = {base for base in body.__mro__ if issubclass(base, SQLModel) and base not in SHARED and base.model_fields}
     yield from (entity for entity in entities() if shared.intersection(entity.__mro__) and entity is not body)
 
 
 def dropped_children(body: type[BaseModel], mapper: Mapper[Any]) -> Iterator[str]:
-    """Yield the relationships among the read-only fields, whose changes would be ignored without an error."""
+    """Yield an error for each relationship to many rows in `read_only`: its children would be ignored silently."""
     for name in getattr(body, "read_only", ()):
         if name in mapper.relationships and mapper.relationships[name].uselist:
             yield f"{body.__name__}.read_only has {name!r}, so that children would be dropped: leave it out."
 
 
 def incomplete_links(mapper: Mapper[Any]) -> Iterator[str]:
-    """Yield the relationships over a link table that is an entity: SQLAlchemy would write only its foreign keys."""
+    """Yield an error for each relationship whose link table is an entity: SQLAlchemy would write only foreign keys."""
     for relationship in mapper.relationships:
         link = None if relationship.secondary is None or relationship.viewonly else entity_of(relationship.secondary)
         if link is not None:
@@ -81,7 +81,7 @@ def errors_of_children(
     nested: type[BaseModel] | None,
     relationship: RelationshipProperty[Any],
 ) -> Iterator[str]:
-    """Yield the errors of a field of a body that is written to a relationship of the entity."""
+    """Yield the errors of the field `name` of a body, which is written to a relationship. `nested` is its body."""
     field, target = f"{body.__name__}.{name}", relationship.mapper.class_.__name__
     is_many = is_list(body.model_fields[name].annotation)
     if nested is None or hasattr(nested, "__table__") or is_many != bool(relationship.uselist):

@@ -1,4 +1,4 @@
-"""The outermost layer: request ids, security headers, a log line for each response, and 500s for other exceptions."""
+"""The request log, the outermost middleware: request ids, response headers, log lines, and 500s for exceptions."""
 
 import asyncio
 import logging
@@ -26,32 +26,35 @@ from kit.server.trace_context import TRACE_HEADER, trace_id_of
 
 log = logging.getLogger("kit")
 PathOf = Callable[[Scope], str | None]
-"""A function that returns the path of the route of a request, as in `/invoices/{invoice_id}`."""
+"""A function that returns the path of a request's route, such as `/invoices/{invoice_id}`; None without a route."""
 Observer = Callable[[SentResponse], object]
 WholeSend = Callable[[int, Sequence[Header], bytes], bool]
-"""Sends a whole response at once: status, headers and body. Returns False if it has to be sent by messages."""
+"""A function that sends a complete response (status, headers, body) by one call, without ASGI messages.
+
+It returns False, without an effect, if the response has to be sent by messages.
+"""
 ACCEPTABLE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
-"""Accepted values of `X-Request-ID`; a request with another value gets a new id."""
+"""The accepted values of `X-Request-ID`. A request with another value gets a new id."""
 CLOSING = (b"connection", b"close")
 NO_CONTENT, NOT_MODIFIED = 204, 304
 CONTENT_TYPE, ACCEPT_ENCODING = b"content-type", b"accept-encoding"
 LONG = len(str(MIN_SIZE))
-"""The least number of digits of the length of a body that is compressed."""
+"""The number of digits of `MIN_SIZE`. A `Content-Length` with fewer digits is not compressed."""
 SHORT = 10 ** (LONG - 1)
-"""Bodies of fewer bytes are compressed only for clients that refuse others, which takes a weight in their header."""
+"""Smaller bodies are compressed only for clients that refuse uncompressed ones, by a weight in `Accept-Encoding`."""
 IS_LOGGED = "kit.is_logged"
-"""The key in the ASGI scope that an outer service sets for a mounted one: the outer service does all of this."""
+"""The key in the ASGI scope by which a mounted service sees that an outer one has a request log already."""
 
 
 class ResponseEndedError(OSError):
-    """Raised by `send` after the end of a response to HEAD, as servers do after a disconnect (ASGI 2.4)."""
+    """Raised by `send` after the response to HEAD is complete: an OSError, as after a disconnect (ASGI 2.4)."""
 
 
 class RequestLog:
-    """Gives each request its id, completes and logs its response, and turns an unexpected exception into a 500.
+    """The ASGI middleware: sets request ids, adds response headers, logs responses, and responds to exceptions.
 
-    A HEAD is served as the GET without its body (RFC 9110, section 9.3.2). `cross_origin` adds the headers of CORS to
-    the responses of an application. `observers` are called with each response that has ended.
+    A HEAD is served as the GET without its body (RFC 9110, section 9.3.2). `cross_origin` wraps an application in the
+    middleware for CORS. `observers` are called with each response that has ended.
     """
 
     def __init__(
@@ -85,7 +88,7 @@ class RequestLog:
             self.end(exchange.sent_response(inner, method, self.path_of(inner), time.perf_counter() - started))
 
     def begin(self, scope: Scope, send: Send) -> "Exchange":
-        """Give a request its id, the trace id of its caller, and the prefix of a proxy."""
+        """Set the id, the trace id and the proxy's prefix of a request, and return its exchange."""
         given = dict(scope["headers"])
         if scope.get("root_path") or self.proxies.root_path or FORWARDED_PREFIX in given:
             self.proxies.apply(scope)
@@ -104,7 +107,7 @@ class RequestLog:
         return Exchange(scope, given, send, request_id, self.shutdown)
 
     def end(self, sent: SentResponse) -> None:
-        """Log a response, and tell it to the observers."""
+        """Pass a response that has ended to the observers, and log it."""
         for observe in self.observers:
             observe(sent)
         if log.isEnabledFor(logging.INFO):
@@ -115,8 +118,8 @@ class RequestLog:
     ) -> bool:
         """Respond to a request that ended with an exception, if its response has not begun.
 
-        Returns False if the exception must be raised: the server then closes the connection of an incomplete response,
-        and without a server a test may expect the exception.
+        Returns False if the exception is to be raised again: so that the server closes the connection of an incomplete
+        response, or, without a server, for a test.
         """
         problem = problem_for(failure, self.shutdown)
         if exchange.status == 0 and problem is not None:
@@ -126,7 +129,7 @@ class RequestLog:
 
 
 class Exchange:
-    """How far the response to a request has been sent. Its status is 0 until it starts."""
+    """The state of the response to a request, and its `send`. The status is 0 until the response starts."""
 
     def __init__(
         self, scope: Scope, given: Mapping[bytes, bytes], send: Send, request_id: str, shutdown: Shutdown
@@ -134,22 +137,22 @@ class Exchange:
         self.scope, self.given, self.send_on, self.shutdown = scope, given, send, shutdown
         self.is_head, self.request_id = scope.get("method") == "HEAD", request_id
         self.status = self.size = 0
-        """`size`: the bytes of the body that were sent."""
+        """`size`: the number of bytes of the body that were sent."""
         self.is_complete = self.is_cut_off = False
-        """`is_cut_off`: the response to HEAD is complete, and `send` has raised an exception in the application."""
+        """`is_cut_off`: `send` has raised a `ResponseEndedError`, because the response to HEAD was complete."""
         self.compression: Compression | None = None
         self.withheld: Message | None = None
-        """The start of a response, withheld because it may be FastAPI's response to a too large body."""
+        """The start of a response, held back because it may be FastAPI's refusal of a too large body."""
 
     async def send(self, message: Message) -> None:
-        """Send a message of the application; compressed, if the body is long and the client accepts that."""
+        """Send a message of the application, compressed if the body is suitable and the client accepts it."""
         if message["type"] == "http.response.start" and self.may_be_compressed(message):
             lines = [value for name, value in self.scope["headers"] if name == ACCEPT_ENCODING]
             self.compression = Compression(self.complete, b",".join(lines), self.scope["http_version"])
         await (self.complete(message) if self.compression is None else self.compression.send(message))
 
     def send_whole(self, status: int, headers: Sequence[Header], body: bytes) -> bool:
-        """Send a response at once, as `WholeSend`, if nothing is to be done but to complete its headers."""
+        """Send a complete response by one call, as a `WholeSend`, if only headers have to be added."""
         send_on = whole_send(self.send_on)
         if send_on is None or self.is_head or self.status or (ACCEPT_ENCODING in self.given and len(body) >= SHORT):
             return False
@@ -165,10 +168,10 @@ class Exchange:
             return False
         if start["status"] == NOT_MODIFIED:
             return VARIES in start["headers"]
-        return is_long(dict(start["headers"])) or b";" in self.given[ACCEPT_ENCODING]  # it may refuse other codings
+        return is_long(dict(start["headers"])) or b";" in self.given[ACCEPT_ENCODING]  # may refuse plain bodies
 
     async def complete(self, message: Message) -> None:
-        """Send a message with the headers that are missing."""
+        """Send a message, and add headers to the start of the response."""
         if message["type"] == "http.response.start":
             if message["status"] == TOO_LARGE and may_be_refusal(message):
                 self.withheld = message
@@ -184,14 +187,14 @@ class Exchange:
         await self.send_on(message)
 
     def sent_response(self, scope: Scope, method: str, route: str | None, seconds: float) -> SentResponse:
-        """Return the response for the log and for observers."""
+        """Return the data of the response, for the log and for observers."""
         principal, state = scope.get(PRINCIPAL), scope["state"]
         caller = None if principal is None else principal.id
         identity = caller, self.request_id, state.get("trace_id")
         return time.time(), method, route, self.status, seconds, self.size, *identity
 
     async def released(self, start: Message, body: Message) -> Message:
-        """Send the withheld start, and return the body; both are those of a problem if the response is FastAPI's."""
+        """Send the start that was held back, and return the body. FastAPI's refusal is replaced by a problem."""
         self.withheld = None
         start, body = as_problem(self.scope, start, body)
         self.status = start["status"]
@@ -199,7 +202,7 @@ class Exchange:
         return body
 
     def completed(self, headers: Iterable[Header]) -> list[Header]:
-        """Return the headers of the response with the request id and the missing security headers."""
+        """Return the headers of the response, completed by the request id, security headers and others."""
         completed, given = [*headers, (b"x-request-id", self.request_id.encode())], dict(headers)
         if self.status == NO_CONTENT:  # it has no content, and so no Content-Type (RFC 9110, section 8.3)
             completed = [header for header in completed if header[0] != CONTENT_TYPE]
@@ -216,7 +219,7 @@ class Exchange:
         return completed
 
     def without_body(self) -> Message:
-        """Return the end of the response to HEAD, also if a stream would continue."""
+        """Return the last message of the response to HEAD. For further messages, raise a ResponseEndedError."""
         if self.is_complete:
             self.is_cut_off = True
             raise ResponseEndedError
@@ -224,27 +227,27 @@ class Exchange:
 
 
 def whole_send(send: Send) -> WholeSend | None:
-    """Return the method `send_whole` of the object whose method `send` is; None if something else has wrapped it.
+    """Return the method `send_whole` of the object to which a method `send` belongs; None if it has none.
 
-    Messages cost a coroutine of each layer, twice.
+    It saves the two messages of a response, each of which takes a coroutine in every layer.
     """
     found: WholeSend | None = getattr(getattr(send, "__self__", None), "send_whole", None)
     return found
 
 
 def is_long(headers: Mapping[bytes, bytes]) -> bool:
-    """Return whether the body of a response is long enough to be compressed, or nearly so."""
+    """Return whether the body of a response may be long enough to be compressed, by the digits of its length."""
     return len(headers.get(b"content-length", b"")) >= LONG
 
 
 def takes_all(writer: LogWriter) -> bool:
-    """Return whether the log writer alone gets the records of the log, unfiltered and in its own format."""
+    """Return whether the log writer is the only handler of the log, with its own formatter and without filters."""
     is_own = writer.formatter is writer.own_formatter and not writer.filters and writer.level <= logging.INFO
     return is_own and log.handlers == [writer] and not log.propagate and not log.filters
 
 
 def log_response(sent: SentResponse) -> None:
-    """Log a response: by the thread of the log writer, if that is the only handler of the log."""
+    """Log a response. If the log writer is the only handler, it only gets the data, and its thread makes the line."""
     writer = writers[0] if writers else None
     if writer is None or writer.thread is None or not takes_all(writer):
         log.info("%s", summary(sent), extra=fields_of(sent))

@@ -1,4 +1,4 @@
-"""Startup checks of a single route: errors for routes that would not work, or would reveal too much."""
+"""Startup checks of a single route: find routes that would not work, or would reveal data."""
 
 import dis
 from collections.abc import Callable, Collection, Iterator
@@ -20,11 +20,11 @@ from kit.server.routes import Entry
 from kit.server.variant_checks import missing_fields, shown_private_fields
 
 WRITING = frozenset({"add", "add_all", "delete", "insert_all"})
-"""Methods that a `ReadSession` refuses for all arguments."""
+"""The methods that a `ReadSession` always refuses."""
 
 
 def writing_session(entry: Entry) -> Iterator[str]:
-    """Yield an error for a `Session` in a handler of a safe method (RFC 9110, section 9.2.1), which must not write."""
+    """Yield an error if the handler of a safe method takes `Session`: it must not write (RFC 9110, section 9.2.1)."""
     if isinstance(entry.route, APIRoute) and entry.methods.intersection(SAFE):
         calls = {part.call for part in dependencies_of(entry.context.dependant)}
         if get_session in calls:
@@ -32,10 +32,10 @@ def writing_session(entry: Entry) -> Iterator[str]:
 
 
 def writing_read_session(entry: Entry) -> Iterator[str]:
-    """Yield an error for each visible writing call of a handler or its dependencies on a `ReadSession`.
+    """Yield an error for each call of a method in `WRITING` on a `ReadSession`, in a handler or its dependencies.
 
-    Other writing calls raise an exception at run time. In an operation that writes, both dependencies are the same
-    write session.
+    They are found in the bytecode; others raise an exception at run time. Operations that write are skipped, because
+    their `ReadSession` is the write session.
     """
     if isinstance(entry.route, Operation) and entry.methods.isdisjoint(SAFE):
         return
@@ -52,7 +52,7 @@ def writing_read_session(entry: Entry) -> Iterator[str]:
 
 
 def called_methods(function: Any, names: Collection[str]) -> Iterator[tuple[str, str]]:
-    """Yield the writing methods that a function calls on its parameters with these names."""
+    """Yield the parameter and the method for each call of a method in `WRITING` on one of these parameters."""
     code = getattr(function, "__code__", None) if names else None
     for before, now in pairwise(dis.get_instructions(code) if code else ()):
         if before.opname.startswith("LOAD_") and before.argval in names and now.argval in WRITING:
@@ -60,20 +60,20 @@ def called_methods(function: Any, names: Collection[str]) -> Iterator[tuple[str,
 
 
 def head_without_get(entry: Entry) -> Iterator[str]:
-    """Yield an error for HEAD without GET: HEAD is served as GET without the body (RFC 9110, section 9.3.2)."""
+    """Yield an error for HEAD without GET, because the kit serves HEAD by the GET (RFC 9110, section 9.3.2)."""
     if "HEAD" in entry.methods and "GET" not in entry.methods:
         yield f"{entry.description} answers HEAD, which is served as GET: let it answer GET, or remove it."
 
 
 def query_on_plain_route(entry: Entry) -> Iterator[str]:
-    """Yield an error for a `ListQuery` on a plain route, which would neither send page headers nor select fields."""
+    """Yield an error for a `ListQuery` on a plain route, which would not add page headers or select fields."""
     if isinstance(entry.route, APIRoute) and not isinstance(entry.route, Operation):
         for query in filter(None, map(query_variant, dependencies_of(entry.context.dependant))):
             yield f"{entry.description} takes {query.__name__}: give its router `route_class=allowing(…)`."
 
 
 def body_that_is_not_json(entry: Entry) -> Iterator[str]:
-    """Yield an error for bodies other than JSON and forms, to which a resource would respond with a 415."""
+    """Yield an error for an operation with a body other than JSON or a form, which it would refuse with a 415."""
     if not isinstance(entry.route, Operation):
         return
     info = None if entry.context.body_field is None else entry.context.body_field.field_info
@@ -88,7 +88,7 @@ def body_that_is_not_json(entry: Entry) -> Iterator[str]:
 
 
 def different_permissions(entry: Entry) -> Iterator[str]:
-    """Yield an error for methods of one operation with different permissions: they share one restricted session."""
+    """Yield an error if the methods of an operation have different permissions, because its session has only one."""
     if isinstance(entry.route, Operation) and len(set(entry.route.permission_by_method.values())) > 1:
         methods = ", ".join(sorted(entry.methods))
         yield (
@@ -98,9 +98,9 @@ def different_permissions(entry: Entry) -> Iterator[str]:
 
 
 def exposed_table(entry: Entry) -> Iterator[str]:
-    """Yield an error for a table as response model, which would show all of its columns, also those added later.
+    """Yield an error for a table in the response model or, without one, in the return annotation.
 
-    Without a response model this applies to the return annotation.
+    The response would contain all of its columns, also those that are added later.
     """
     if not isinstance(entry.route, APIRoute):
         return
@@ -114,7 +114,7 @@ def exposed_table(entry: Entry) -> Iterator[str]:
 
 
 def table_as_body(entry: Entry) -> Iterator[str]:
-    """Yield an error for a table as body: a table validates nothing, and has columns that no client may set."""
+    """Yield an error for a table as body: it is not validated, and has columns that clients must not set."""
     body = entry.context.body_field if isinstance(entry.route, APIRoute) else None
     for table in tables_in(None if body is None else body.field_info.annotation):
         yield (
@@ -124,7 +124,7 @@ def table_as_body(entry: Entry) -> Iterator[str]:
 
 
 def unguarded_route(entry: Entry) -> Iterator[str]:
-    """Yield an error for a route without a permission check: a dependency, or a guard on Starlette's routes."""
+    """Yield an error for a route without a permission check (a dependency; a guard for Starlette's routes)."""
     if isinstance(entry.route, (APIRoute, APIWebSocketRoute)):
         calls = {part.call for part in dependencies_of(entry.context.dependant)}
         if check_permission not in calls:
@@ -150,4 +150,4 @@ CHECKS: tuple[Callable[[Entry], Iterator[str]], ...] = (
     shown_private_fields,
     missing_fields,
 )
-"""The checks of a single route. Each yields a message for every error."""
+"""The checks of a single route. Each yields the messages of its errors."""

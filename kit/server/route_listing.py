@@ -1,4 +1,4 @@
-"""The table of all routes that `make routes` prints: method, path, permission, and line of code."""
+"""The list of all routes for `make routes`: method, path, permission, and line of code."""
 
 import inspect
 import os
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def describe_routes(service: "Service") -> str:
-    """Return a table of all routes, sorted by path: method, path, permission and source."""
+    """Return a text table of all routes, sorted by path, with method, path, permission and source."""
     service.check_routes()
     rows = [
         (entry.method, entry.path, service.runtime.permissions[entry.key].name.lower(), source_of(entry.handler))
@@ -27,7 +27,7 @@ def describe_routes(service: "Service") -> str:
 
 
 def source_of(handler: Any) -> str:
-    """Return the file and line of a function; the class of anything else."""
+    """Return the file and line of a function; for another object, the name of its class."""
     handler = inspect.unwrap(handler)
     code = getattr(handler, "__code__", None)
     if code is None:

@@ -1,4 +1,4 @@
-"""Tables of routes that the runtime needs to serve requests, derived from their declarations when they are checked."""
+"""Tables of routes for the runtime, such as their permissions, derived when the routes are checked."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -15,11 +15,11 @@ from kit.operations.unit_of_work import Handle
 from kit.server.routes import Entry
 
 ContextsOfRoutes = dict[int, list[RouteContext]]
-"""The contexts of each route by its `id()`: one for each place where its router is included."""
+"""The contexts of a route by its `id()`: one for each inclusion of its router."""
 
 
 def permission_of(entry: Entry, public: Collection[str], closed: Collection[str]) -> Who:
-    """Return the permission of a route: superusers, unless the route or `public` says otherwise."""
+    """Return who may use a route: superusers, unless its route class or `public` allows others, and if in `closed`."""
     if entry.name in closed:
         return Who.SUPERUSERS
     if entry.name in public:
@@ -31,7 +31,7 @@ FilteredList = tuple[tuple[type[Any], str], tuple[str, Collection[str], str]]
 
 
 def filtered_lists(entries: Sequence[Entry]) -> Iterator[FilteredList]:
-    """Return for `Runtime.filtered_lists` the first list of each entity that is filtered by a field."""
+    """Yield the items for the dictionary `Runtime.filtered_lists`, the first routes last, so that these remain in it."""
     for entry in reversed(entries):
         if isinstance(entry.route, Operation) and entry.method == "GET" and "{" not in entry.path:
             for query in query_variants_of(entry.context.dependant):
@@ -41,14 +41,14 @@ def filtered_lists(entries: Sequence[Entry]) -> Iterator[FilteredList]:
 
 
 def query_variants_of(dependant: Dependant) -> Iterator[Any]:
-    """Yield the query variants among the dependencies of an operation."""
+    """Yield the `ListQuery` classes that are dependencies of an operation."""
     for dependency in dependencies_of(dependant):
         if dependency.call is not None and query_variant(dependency) is dependency.call:
             yield dependency.call
 
 
 def contexts_of_routes(entries: Iterable[Entry]) -> ContextsOfRoutes:
-    """Return the contexts of all routes."""
+    """Return the contexts of each route, by its `id()`."""
     contexts: ContextsOfRoutes = defaultdict(list)
     for entry in entries:
         found = contexts[id(entry.route)]
@@ -58,14 +58,14 @@ def contexts_of_routes(entries: Iterable[Entry]) -> ContextsOfRoutes:
 
 
 def writes_by_itself(entry: Entry) -> bool:
-    """Return whether a route takes `Session` and has no unit of work."""
+    """Return whether a route takes `Session` and is not an operation, which has a unit of work."""
     if isinstance(entry.route, Operation) or not isinstance(entry.route, (APIRoute, APIWebSocketRoute)):
         return False
     return any(part.call is get_session for part in dependencies_of(entry.context.dependant))
 
 
 def direct_handles(entries: Iterable[Entry], contexts: ContextsOfRoutes) -> dict[int, Handle]:
-    """Return the functions that serve operations without FastAPI's dependencies, by the `id()` of the route."""
+    """Return the functions that serve operations without FastAPI's dependency resolution, by `id(route)`."""
     operations = {id(entry.route): entry.route for entry in entries if isinstance(entry.route, Operation)}
     handles = {key: direct_handle(route, contexts[key]) for key, route in operations.items()}
     return {key: handle for key, handle in handles.items() if handle is not None}

@@ -1,4 +1,4 @@
-"""Routes: an entry for each method of a route, with its name and its handler, and snapshots of a router's routes."""
+"""Routes: an `Entry` for each method of a route, and a `Snapshot` of all routes to detect changes."""
 
 import inspect
 from collections.abc import Iterator, Sequence
@@ -19,9 +19,9 @@ ROUTES = attrgetter("routes")
 
 
 class Snapshot:
-    """The routes of a router and its included routers, at one moment.
+    """The routes of a router and its included routers at one moment.
 
-    It keeps them alive, so that no other route can get the same `id()`.
+    It references them, so that no later route can have the same `id()`.
     """
 
     def __init__(self, router: APIRouter) -> None:
@@ -33,12 +33,12 @@ class Snapshot:
         return chain.from_iterable(self.lists)
 
     def is_current(self) -> bool:
-        """Return whether the routes are the same objects. The check before each request uses `==`, which is cheaper."""
+        """Return whether the routes are still the same objects. The check before each request uses `==`: it is faster."""
         return [list(map(id, router.routes)) for router in self.routers] == [list(map(id, part)) for part in self.lists]
 
 
 def routers_in(router: APIRouter, seen: set[int]) -> Iterator[APIRouter]:
-    """Yield the router and its included routers, recursively, each once."""
+    """Yield a router and, recursively, its included routers, except those whose `id()` is in `seen`."""
     if id(router) not in seen:
         seen.add(id(router))
         yield router
@@ -68,7 +68,7 @@ class Entry:
 
     @property
     def name(self) -> str:
-        """The name, as in `GET /invoices/{invoice_id}`, `MOUNT /assets`, `HOST admin.example.com`."""
+        """The name of the entry, such as `GET /invoices/{invoice_id}`, `MOUNT /assets`, `HOST admin.example.com`."""
         return f"{self.method} {self.path}"
 
     @property
@@ -88,13 +88,13 @@ class Entry:
 
     @property
     def key(self) -> tuple[int, str]:
-        """The key in `Runtime.permissions`. FastAPI serves a WebSocket of an included router by a copy of its route."""
+        """The key in `Runtime.permissions`. For a WebSocket it has the copy of the route that FastAPI serves."""
         route = self.served if isinstance(self.route, APIWebSocketRoute) else self.route
         return id(route), self.method if self.method in self.methods else ANY_METHOD
 
     @property
     def served(self) -> Any:
-        """The route that FastAPI calls: the declared one, or its copy where its router was included."""
+        """The route that FastAPI calls: the declared one, or its copy for an included router."""
         return self.context.matches.__self__
 
     @property
@@ -111,6 +111,6 @@ def entries_of(routes: Sequence[BaseRoute]) -> Iterator[Entry]:
 
 
 def kind_of(route: BaseRoute) -> str:
-    """Return the kind of a route without methods."""
+    """Return the word that stands for the method of a route without methods, such as `MOUNT`."""
     kinds = {Mount: "MOUNT", Host: "HOST", WebSocketRoute: "WEBSOCKET", Route: "ANY"}
     return next((word for kind, word in kinds.items() if isinstance(route, kind)), "ROUTE")

@@ -1,4 +1,4 @@
-"""Security headers of every response, and the accepted host names."""
+"""Security headers of responses, and the middleware that accepts only known host names."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,9 +18,9 @@ ALWAYS = (
 DEFAULTS = dict(ALWAYS)
 NAMES = frozenset(DEFAULTS)
 PAGE_POLICY = (b"content-security-policy", b"frame-ancestors 'none'")
-"""The policy for HTML of the kit's users: a page may load other resources, but must not be framed."""
+"""The default policy of HTML pages: they may load resources, but must not be framed by other pages."""
 PRIVATE = (b"cache-control", b"private")
-"""Added to responses to requests with an Authorization header."""
+"""Added to the responses to requests with an `Authorization` header."""
 AUTHORIZATION = b"authorization"
 PORT = re.compile(r":[0-9]*$")
 HSTS = (b"strict-transport-security", b"max-age=31536000")
@@ -28,13 +28,13 @@ HSTS = (b"strict-transport-security", b"max-age=31536000")
 
 
 def missing(given: Mapping[bytes, bytes], *, is_page: bool) -> Iterator[Header]:
-    """Return the security headers that are missing in the headers of a response."""
+    """Return the security headers that a response with the headers `given` lacks."""
     fields = DEFAULTS | dict([PAGE_POLICY]) if is_page else DEFAULTS
     return (header for header in fields.items() if header[0] not in given)
 
 
 class TrustedHosts:
-    """Refuses requests with a 400 if their Host matches no pattern, such as `api.example.com` or `*.example.com`.
+    """Middleware that refuses a request with a 400 if its Host matches no pattern, such as `*.example.com`.
 
     Health checks are accepted with any Host, because they use the address of a machine.
     """

@@ -1,4 +1,4 @@
-"""Security contact: `/.well-known/security.txt` (RFC 9116) says where to report a vulnerability of the service."""
+"""Security contact: the file `/.well-known/security.txt` (RFC 9116), with contacts for reports of vulnerabilities."""
 
 import re
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ VALID_FOR = timedelta(days=90)
 def security_txt_router(contacts: Sequence[str]) -> APIRouter:
     """Return a router that serves the file with these contacts, the preferred one first.
 
-    Raises a ValueError for a contact that is no URL of RFC 9116, section 2.5.3.
+    Raises a ValueError for a contact that is not a URL as in RFC 9116, section 2.5.3.
     """
     for contact in contacts:
         if not CONTACT.fullmatch(contact):
@@ -34,6 +34,6 @@ def security_txt_router(contacts: Sequence[str]) -> APIRouter:
 
 
 def security_txt(contacts: Sequence[str], now: datetime) -> str:
-    """Return the text of the file. The service is operated with these contacts now, so it expires from now on."""
+    """Return the text of the file. It expires `VALID_FOR` after `now`, because a running service has valid contacts."""
     expires = (now + VALID_FOR).strftime("%Y-%m-%dT00:00:00Z")
     return "".join(f"{line}\n" for line in [*(f"Contact: {contact}" for contact in contacts), f"Expires: {expires}"])

@@ -1,4 +1,4 @@
-"""The service: a FastAPI application with the middleware, permissions, checks, start and stop of the kit."""
+"""The service: a FastAPI application with the kit's middleware, permissions, checks and lifespan."""
 
 import asyncio
 import os
@@ -50,10 +50,10 @@ from kit.server.trailing_slashes import OtherSlash
 class Service(FastAPI):
     """An application whose operations share a runtime. `options` are those of `FastAPI`.
 
-    `public` names the routes that need no token, as in `"GET /docs"` or `"MOUNT /assets"`; routes without a permission
-    are for superusers. `closed` names public routes that a setting restricts to superusers. `on_start` is awaited
-    before the first request, and before the `lifespan` begins. A task that it returns is cancelled at the end.
-    `security_contacts`, if any, are shown to everybody in `/.well-known/security.txt`.
+    `public` lists the routes that need no token, such as `"GET /docs"` or `"MOUNT /assets"`; other routes without a
+    permission are for superusers. `closed` lists public routes that are restricted to superusers by a setting.
+    `on_start` is awaited before the `lifespan` begins. A task that it returns is cancelled at the end.
+    `security_contacts` are published in `/.well-known/security.txt`. Raises a TypeError for unsupported options.
     """
 
     def __init__(
@@ -79,32 +79,32 @@ class Service(FastAPI):
         self.public = frozenset(public) | ({security_txt.NAME} if own else set())
         self.closed, self.own_lifespan = frozenset(closed), lifespan
         self.observers: list[Observer] = []
-        """Functions that are called with each response that has ended."""
+        """The functions that are called with each response that has ended."""
         self.companions: list[Callable[[], AbstractAsyncContextManager[object]]] = []
-        """Context managers that are entered at start after `on_start`, and left at the end, beside the lifespan."""
+        """The context managers that are entered at start, between `on_start` and `lifespan`, and left at the end."""
         self.starters: list[Callable[[], object]] = [patterns]
-        """Functions that are called once, after the first check of routes: at start, or before the first request."""
+        """The functions that are called once, after the first check of routes (at start, or before a request)."""
         self.describers: list[Callable[[dict[str, Any]], None]] = []
-        """Functions that complete the OpenAPI document when it is generated."""
+        """The functions that further complete the OpenAPI document when it is generated."""
         self.inner_layers: list[Callable[[ASGIApp], ASGIApp]] = []
-        """Functions that wrap the application inside of the middleware of the kit; the last one is the outermost."""
+        """The functions that wrap the application inside of the kit's middleware; the last one is the outermost."""
         self.outer_layers: list[Callable[[ASGIApp], ASGIApp]] = []
-        """Layers around all others."""
+        """The functions that wrap the application outside of the kit's middleware; the last one is the outermost."""
         self.lifespan_state = LifespanState(options.get("title", "this service"))
         self.entries: list[Entry] = []
         self.contexts: ContextsOfRoutes = {}
         self.paths: dict[int, str | None] = {}
-        """The paths of the routes with a single context, by the `id()` of the route."""
+        """The path of each route with a single context, by the `id()` of the route."""
         self.checked: Snapshot | None = None
-        """The routes that were checked; None if they have to be checked."""
+        """The routes that were checked; None if they have to be checked again."""
         self.checking = threading.Lock()
-        """Serializes the checks of routes, because clients of tests may run in several threads."""
+        """Serializes the checks of routes, because test clients may run in several threads."""
         self.documenting = threading.Lock()
-        """Serializes the generation of the document, which requests do in threads."""
+        """Serializes the generation of the OpenAPI document, which requests do in threads."""
         self.documented: object = None
-        """The permissions that `openapi_schema` was made with."""
+        """The permissions with which `openapi_schema` was generated. Another object means that routes have changed."""
         self.placeholders: tuple[object, list[Placeholder]] | None = None
-        """The placeholders for row ids in the OpenAPI document, and the permissions for which it was generated."""
+        """The permissions with which a document was generated, and its placeholders for row ids."""
         handlers = exception_handlers(self.lifespan_state) | (options.pop("exception_handlers", None) or {})
         commits = Depends(commit_before_response, scope="function")
         checks = [Depends(check_permission), Depends(compose_text)]
@@ -133,13 +133,13 @@ class Service(FastAPI):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         checked = self.checked
         if checked is None or list(map(ROUTES, checked.routers)) != checked.lists:
-            self.check_routes()  # a route was added, removed or replaced by another one
+            self.check_routes()  # a route was added, removed or replaced
         if not self.lifespan_state.is_reported and scope["type"] != "lifespan":
             self.lifespan_state.report()
         await self.surrounded(scope, receive, send)
 
     def wrap_in_middleware(self, inside: ASGIApp) -> None:
-        """Wrap an application in the middleware of the kit: FastAPI's own, or one that calls it."""
+        """Wrap `inside` in the kit's middleware: FastAPI's own application, or one that calls it."""
         self.inside = inside
         for wrap in self.inner_layers:
             inside = wrap(inside)
@@ -152,33 +152,33 @@ class Service(FastAPI):
             self.surrounded = layer(self.surrounded)
 
     def surround(self, layer: Callable[[ASGIApp], ASGIApp]) -> None:
-        """Put a layer around all others: `layer` gets the application, and returns the one that calls it."""
+        """Add middleware outside of all other. `layer` gets an ASGI application, and returns one that calls it."""
         self.outer_layers.append(layer)
         self.surrounded = layer(self.surrounded)
 
     def add_layer(self, wrap: Callable[[ASGIApp], ASGIApp]) -> None:
-        """Wrap the application in a layer inside of the middleware of the kit, and outside of all others."""
+        """Add middleware inside of the kit's, and outside of all other. `wrap` is as in `surround`."""
         self.inner_layers.append(wrap)
         self.wrap_in_middleware(self.inside)
 
     def has_routes(self, prefix: str) -> bool:
-        """Return whether this application has routes under a path."""
+        """Return whether this application has routes under a path prefix."""
         return any(is_under(entry.path, prefix) for entry in self.entries)
 
     def check_routes(self) -> None:
-        """Refuse routes that would not work, and store the permissions of the others."""
+        """Check all routes, store their permissions, and call `starters`. Raises a ValueError with all errors."""
         with self.checking:
             self.checked = self.check(Snapshot(self.router))
             while self.starters:
                 self.starters.pop(0)()
 
     def check_new_routes(self) -> None:
-        """Check the routes, if one has been added, removed or replaced."""
+        """Call `check_routes` if a route was added, removed or replaced since the last check."""
         if self.checked is None or not self.checked.is_current():
             self.check_routes()
 
     def check(self, snapshot: Snapshot) -> Snapshot:
-        """Guard, complete and check the routes, and store their permissions. Raises a ValueError with all errors."""
+        """Guard, complete and check the routes, and store their tables in the runtime. Raises a ValueError."""
         for route in snapshot.routes:  # before FastAPI makes copies of those that are included
             guard(route)
             read_as_operations(route)
@@ -203,7 +203,7 @@ class Service(FastAPI):
         return snapshot
 
     def path_of(self, scope: Scope) -> str | None:
-        """Return the path of the route that has served a request, with the prefixes of including routers."""
+        """Return the path of the route that has served a request, with the prefixes of its routers; None without one."""
         route = scope.get("route")
         known = self.paths.get(id(route))
         if known is not None:
@@ -214,11 +214,11 @@ class Service(FastAPI):
         return contexts[0].path if contexts else getattr(route, "path_format", None)
 
     def is_public(self, name: str) -> bool:
-        """Return whether the route of this name needs no token because `public` lists it."""
+        """Return whether the route with this name is listed in `public`, and not in `closed`."""
         return name in self.public and name not in self.closed
 
     def openapi(self) -> dict[str, Any]:
-        """Return the OpenAPI document, generated once, and again after a change of the routes."""
+        """Return the OpenAPI document. It is generated once, and again after a change of the routes."""
         self.check_new_routes()
         with self.documenting:
             if not self.openapi_schema or self.documented is not self.runtime.permissions:
@@ -227,7 +227,7 @@ class Service(FastAPI):
             return self.openapi_schema
 
     def example_placeholders(self) -> list[Placeholder]:
-        """Return the placeholders for row ids in the generated document, even if the application serves another one."""
+        """Return the placeholders for row ids in the generated document, also if `openapi` is overridden."""
         self.check_new_routes()
         if self.placeholders is None or self.placeholders[0] is not self.runtime.permissions:
             self.placeholders = self.runtime.permissions, self.new_document()[1]
@@ -241,12 +241,12 @@ class Service(FastAPI):
         return document, placeholders
 
     def note_public(self) -> None:
-        """Store in each route which of its methods are public. Another service may include the same route."""
+        """Store in the hints of each route which of its methods are public: it may be shared with another service."""
         public = [key for key, who in self.runtime.permissions.items() if who is Who.ANYONE]
         note_public([entry.context for entry in self.entries], public)
 
     def include_router(self, router: APIRouter, **options: Any) -> None:
-        """Include a router as FastAPI does, and complete the OpenAPI of each of its operations."""
+        """Include a router as FastAPI does, after guarding its routes and completing their OpenAPI."""
         for context in iter_route_contexts(router.routes):
             if isinstance(context.original_route, APIRoute):
                 describe(context.original_route)
@@ -256,7 +256,7 @@ class Service(FastAPI):
         self.checked = None
 
     def frontend(self, path: str, *, directory: str | os.PathLike[str], **options: Any) -> None:
-        """Add a frontend as FastAPI does. It is for superusers unless `public` lists it, as in `"FRONTEND /"`."""
+        """Add a frontend as FastAPI does. It is for superusers unless `public` lists it, such as `"FRONTEND /"`."""
         is_public = self.is_public(f"FRONTEND {path}")
         self.frontends.add(path, is_public=is_public, directory=directory, **options)
         self.checked = None

@@ -1,4 +1,4 @@
-"""Graceful shutdown: the service becomes unready, then refuses connections, and stops after the last request."""
+"""Graceful shutdown: the service reports that it is not ready, then refuses connections, and ends running requests."""
 
 import asyncio
 import math
@@ -13,35 +13,35 @@ if TYPE_CHECKING:
     from kit.server.connections import BoundedConnection
 
 CLOSE_SECONDS = 0.25
-"""The time for requests on connections that were accepted before the listeners were closed, in seconds."""
+"""The time, after the listeners were closed, for the first requests on connections that were just accepted."""
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Shutdown:
-    """Handles SIGTERM and SIGINT.
+    """Handles SIGTERM and SIGINT (Ctrl-C).
 
-    `delay`: seconds in which the service still accepts requests while `/health/ready` is a 503, so that load balancers
-    notice the stop (not after SIGINT, which is Ctrl-C). `timeout`: seconds for running requests after that. Both apply
-    under uvicorn, also if gunicorn runs it. Other servers have their own rules; under them only the 503 applies.
+    `delay`: for this number of seconds after SIGTERM, the service still accepts requests, but `/health/ready` is a 503,
+    so that load balancers stop sending requests. `timeout`: the seconds for running requests after that. Both apply
+    under uvicorn, also if gunicorn runs it. Other servers have their own rules; there, only the 503 applies.
 
-    A second Ctrl-C stops at once. No other signal does: a terminal sends SIGINT to all processes, a service manager
-    SIGTERM, and then the parent of several workers sends another signal to each of them.
+    A second Ctrl-C stops the service at once. A further SIGTERM does not: workers get one from the service manager, and
+    another from their parent process.
     """
 
     protocol: "type[BoundedConnection] | None" = None
-    """The protocol of connections under uvicorn, if it is not `BoundedConnection`."""
+    """The protocol class of connections under uvicorn; None for `BoundedConnection`."""
 
     def __init__(self, delay: float, timeout: float) -> None:
         self.delay, self.timeout = delay, timeout
         self.has_begun = self.has_server = False
-        """`has_server`: this process is a server for this application only."""
+        """`has_begun`: a signal was received. `has_server`: this process is a server, and no test or command."""
         self.interrupts = 0
-        """How often Ctrl-C was pressed."""
+        """The number of received SIGINTs."""
 
     def listen(self) -> bool:
-        """Handle the signals of a server. Returns False if this process is not a server, such as a test run.
+        """Install the signal handlers, if this process is a server. Returns whether it is.
 
-        A server runs the lifespan in the main thread and handles SIGTERM, which Python by default does not.
+        A server is recognised by running the lifespan in the main thread, and by a handler for SIGTERM.
         """
         handler = signal.getsignal(signal.SIGTERM)
         in_main_thread = threading.current_thread() is threading.main_thread()
@@ -53,7 +53,7 @@ class Shutdown:
         return self.has_server
 
     def _listen_for_uvicorn(self, server: Any) -> None:
-        """Replace uvicorn's handlers, which close the listeners at once and end the process by the signal."""
+        """Replace uvicorn's signal handlers, which would close the listeners at once."""
         connections = import_module("kit.server.connections")  # imports uvicorn's protocol, which uvicorn has loaded
         connections.bound_connections(server.config, self.protocol or connections.BoundedConnection)
         server.config.timeout_graceful_shutdown = math.ceil(self.timeout)
@@ -62,7 +62,7 @@ class Shutdown:
             loop.add_signal_handler(number, self.begin, server, delay, number)
 
     def _listen_beside_server(self) -> None:
-        """Handle a signal before the server's own handlers, including those of the event loop."""
+        """Wrap the server's signal handlers, to set `has_begun` before them."""
         for number in SIGNALS:
             before = signal.getsignal(number)
 
@@ -74,7 +74,7 @@ class Shutdown:
             signal.signal(number, note)
 
     def begin(self, server: Any, delay: float, number: int) -> None:
-        """Begin to stop after this delay; at once after a second Ctrl-C."""
+        """Begin the shutdown: close the listeners after `delay` seconds. A second SIGINT stops the server at once."""
         self.interrupts += number == signal.SIGINT
         if self.interrupts > 1:
             server.should_exit = server.force_exit = True

@@ -1,20 +1,19 @@
-"""Trace context: the trace id of a request's `traceparent` (W3C Trace Context)."""
+"""Trace context: parses the header `traceparent` (W3C Trace Context)."""
 
 import re
 from collections.abc import Sequence
 
 TRACE_HEADER = b"traceparent"
 MAX_LENGTH = 512
-"""The longest `traceparent` that OpenTelemetry reads."""
+"""The maximum length of a `traceparent` that OpenTelemetry reads, in bytes."""
 TRACE_PARENT = re.compile(rb"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
 FIRST_VERSION = b"00"
 
 
 def trace_id_of(headers: Sequence[bytes]) -> str | None:
-    """Return the trace id of the header `traceparent` (W3C Trace Context, section 3.2).
+    """Return the trace id in the values of the header `traceparent` (W3C Trace Context, section 3.2).
 
-    Returns None if it is not valid: a version of the future may have more parts, version 00 has none, and a request has
-    the header once.
+    Returns None if it is invalid or repeated. Only versions after 00 may have further parts.
     """
     found = None
     if len(headers) == 1 and len(headers[0]) <= MAX_LENGTH:

@@ -1,4 +1,4 @@
-"""Trailing slashes: a path without a route is tried again with its trailing slash added or removed."""
+"""Trailing slashes: routes a path that no route has again, with its trailing slash added or removed."""
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -6,7 +6,10 @@ from kit.http.paths import ORIGINAL_PATH, path_in_application
 
 
 class OtherSlash:
-    """The application that the router calls if no route matches. It does not redirect, which would lose the body."""
+    """The ASGI application that the router calls if no route matches. It calls the router again, with the other path.
+
+    A redirect, as FastAPI's, would lose the body.
+    """
 
     def __init__(self, router: ASGIApp, not_found: ASGIApp) -> None:
         self.router, self.not_found = router, not_found

@@ -1,4 +1,4 @@
-"""Startup checks of response models: fields that rows do not have, and private fields that would not be hidden."""
+"""Startup checks of response models: find fields that rows lack, and private fields that would not be omitted."""
 
 from collections.abc import Iterator
 from typing import Any, get_args
@@ -15,7 +15,7 @@ from kit.server.routes import Entry
 
 
 def shown_private_fields(entry: Entry) -> Iterator[str]:
-    """Yield an error for a model with private fields that is no `Read`, and shows them to everybody."""
+    """Yield an error for each private field of a response model that is not a `Read`, which would show it to all."""
     if not isinstance(entry.route, APIRoute):
         return
     model = entry.context.response_model
@@ -30,7 +30,7 @@ def shown_private_fields(entry: Entry) -> Iterator[str]:
 
 
 def missing_fields(entry: Entry) -> Iterator[str]:
-    """Yield an error for each required field of a read variant that the rows which it shows do not have."""
+    """Yield an error for each required field of a read variant that the returned rows lack."""
     if isinstance(entry.route, Operation):
         for entity, read in dict.fromkeys(shown_rows(entry)):
             known = {name for part in entity.__mro__ for name in vars(part)}  # `hasattr` would call hybrid properties
@@ -46,7 +46,7 @@ def missing_fields(entry: Entry) -> Iterator[str]:
 
 
 def shown_rows(entry: Entry) -> Iterator[tuple[type[Entity], type[Read]]]:
-    """Yield the entities whose rows a handler certainly returns, each with the read variant that shows them."""
+    """Yield the entities whose rows a handler certainly returns, each with the read variant of the response."""
     model = entry.context.response_model
     reads = [part for part in (model, *get_args(model)) if isinstance(part, type) and issubclass(part, Read)]
     for query in filter(None, map(query_variant, dependencies_of(entry.context.dependant))):
@@ -58,7 +58,7 @@ def shown_rows(entry: Entry) -> Iterator[tuple[type[Entity], type[Read]]]:
 
 
 def makes_values(read: type[Read]) -> bool:
-    """Return whether a variant has methods that may make the values of its fields."""
+    """Return whether a read variant has own methods or validators that may compute the values of its fields."""
     own: Any = read.__pydantic_decorators__
     methods = [(getattr(read, name).__func__, getattr(Read, name).__func__) for name in ("of", "model_validate")]
     return any(ours is not theirs for ours, theirs in methods) or bool(
