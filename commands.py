@@ -19,7 +19,7 @@ from kit.commands.shell import run_shell
 from settings import NAME, Settings, load
 
 SEEDING = {"demo_data": False, "require_auth": False, "request_timeout": 600, "user_rate": 0, "address_rate": 0}
-"""The settings of the service that is filled."""
+"""The settings of the service whose operations `seed` calls: without tokens, rates and demo data."""
 
 
 def shell(settings: Settings) -> None:
@@ -29,7 +29,7 @@ def shell(settings: Settings) -> None:
 
 
 def fill(settings: Settings, rows: str = "1000") -> None:
-    """Create so many rows of each resource."""
+    """Create this number of random rows of each resource, and print how many were created. In development only."""
     if not rows.isdecimal() or not int(rows):
         raise CommandFailedError(f"ROWS={rows} is no number of rows: write ROWS=1000.")
     if not settings.in_development:
@@ -40,7 +40,7 @@ def fill(settings: Settings, rows: str = "1000") -> None:
 
 
 def backup(settings: Settings, file: str = "") -> None:
-    """Write a backup of the database to a file."""
+    """Write a backup of the database to a file, and print the number of its rows."""
     path, url = given(file), settings.database
     sums = (
         sqlite_backup.backup(url, path)
@@ -51,7 +51,7 @@ def backup(settings: Settings, file: str = "") -> None:
 
 
 def restore(settings: Settings, file: str = "") -> None:
-    """Replace the database by a backup."""
+    """Replace the contents of the database by a backup, and print the number of rows."""
     path, url = given(file), settings.database
     if not path.is_file():
         raise CommandFailedError(f"There is no file {path}.")

@@ -52,7 +52,7 @@ async def fill(database: Database) -> None:
 
 
 async def has_rows(session: WriteSession) -> bool:
-    """Whether there are rows of resources. Tables that are no resources do not count."""
+    """Return whether there are teams, heroes, users, categories or products; other rows belong to one of these."""
     for entity in (Team, Hero, User, Category, Product):
         if (await session.exec(select(entity.id).limit(1))).first() is not None:
             return True
@@ -100,7 +100,7 @@ async def fill_kitchen(session: WriteSession, seller: User) -> list[UUID]:
 
 
 def user_without_login(username: str, full_name: str) -> UserCreate:
-    """A user who cannot log in: the password is random and is not kept."""
+    """Return a user who cannot log in: the password is random and is not kept."""
     password = SecretStr(secrets.token_urlsafe(24))
     return UserCreate(username=username, email=f"{username}@example.com", full_name=full_name, password=password)
 

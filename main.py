@@ -68,14 +68,14 @@ PUBLIC = frozenset(
         "POST /users/",
     }
 )
-"""The routes that need no token. Other routes are for superusers unless their router says who may use them."""
+"""The routes that need no token. Other routes are for superusers, unless their router sets another permission."""
 REGISTRATION = "POST /users/"
 DEVELOPMENT_SECRET = bytes(32)
-"""Signs tokens and cursors if there is no SECRET_KEY. That is allowed only while requests need no token."""
+"""Signs tokens and cursors without a SECRET_KEY, which settings allow only if requests need no token."""
 
 
 def create_app(settings: Settings) -> Service:
-    """Create the application. It does not connect to the database before it starts."""
+    """Return the application, not yet started. It connects to the database when it starts."""
     configure_logging(as_json=not settings.in_development, level=settings.log_level, levels=settings.levels)
     runtime = create_runtime(settings)
     service = Service(
@@ -112,7 +112,7 @@ def create_app(settings: Settings) -> Service:
 
 
 def create_runtime(settings: Settings) -> Runtime:
-    """Create the shared state of the operations: database, authentication and limits."""
+    """Return the shared state of the operations: database, authentication and limits."""
     secrets = settings.secret_keys or [DEVELOPMENT_SECRET]
     tokens = Tokens(secrets, settings.token_audience, timedelta(minutes=settings.token_minutes), NAME)
     limits = LoginLimits(
@@ -136,16 +136,16 @@ def create_runtime(settings: Settings) -> Runtime:
 
 
 def rate_limits(settings: Settings) -> RateLimits | None:
-    """Return the limits of requests per minute; None if there are none."""
+    """Return the limits of requests per minute; None if neither users nor addresses have one."""
     user, address = settings.rates
     url = settings.limits_url.get_secret_value()
     return RateLimits(url, per_user=user, per_address=address) if user or address else None
 
 
 async def prepare(database: Database, settings: Settings) -> asyncio.Task[None] | None:
-    """Prepare the database at start: migrate and fill it in development; log its state in production.
+    """Prepare the database at start: migrate and fill it in development; only log its state in production.
 
-    Returns the task that prepares it later, if it cannot be used yet.
+    If the database is unavailable in development, returns the task that prepares it later.
     """
     await capacity.report(database, int(os.environ.get("WEB_CONCURRENCY") or 1))
     tables = tables_of(resource.__name__.split(".")[0] for resource in RESOURCES)

@@ -16,7 +16,7 @@ from kit.server.log_lines import configure_logging
 from settings import HERE, Settings, read
 
 HEALTH_SECONDS = 30
-"""The time for a busy worker to tell that it lives, in seconds; then it is replaced."""
+"""The timeout of uvicorn's health check of a worker, in seconds; a worker that does not answer is replaced."""
 
 
 class Server(BaseSettings):
@@ -30,13 +30,13 @@ class Server(BaseSettings):
     reload: bool | None = None
 
     def reloads(self, settings: Settings) -> bool:
-        """Whether the server restarts when a file changes: by default in development, with one worker."""
+        """Return whether the server restarts when a file changes: by default in development with one worker."""
         default = settings.in_development and self.workers == 1 and find_spec("watchfiles") is not None
         return default if self.reload is None else self.reload
 
 
 def refusal(server: Server, settings: Settings) -> str | None:
-    """Return why the server cannot start; None if it can."""
+    """Return an error message if the server cannot start; None if it can."""
     if server.reload and server.workers > 1:
         return "A server that reloads has one worker: leave out RELOAD=true, or WORKERS."
     if server.reload and not settings.in_development:
@@ -47,7 +47,7 @@ def refusal(server: Server, settings: Settings) -> str | None:
 
 
 def address_refusal(host: str, port: int) -> str | None:
-    """Return why nothing can listen at this address; None if it is free."""
+    """Return an error message if no socket can be bound to this address; None if it is free."""
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         with socket.socket(family) as trial:
@@ -61,7 +61,7 @@ def address_refusal(host: str, port: int) -> str | None:
 
 
 def remarks(server: Server, settings: Settings) -> list[str]:
-    """Return what is printed at start: the settings that differ from their defaults, and where the docs are."""
+    """Return the lines to print at start: the settings that differ from their defaults, and the URL of the docs."""
     changed = [f"{name}={value}" for name, value in settings.changed.items()]
     lines = [f"Settings that differ from their defaults: {', '.join(changed)}."] if changed else []
     if server.workers > 1 and settings.limits_url.get_secret_value().startswith("memory:"):
@@ -71,7 +71,7 @@ def remarks(server: Server, settings: Settings) -> list[str]:
 
 
 def unwatched(project: Path) -> list[str]:
-    """Return the folders in which a change restarts nothing. uvicorn fails on the absolute path of a file."""
+    """Return the folders whose changes cause no restart; only folders: uvicorn fails on the absolute path of a file."""
     folders = (path for path in project.iterdir() if path.is_dir())
     return [str(path) for path in folders if path.name.startswith(".") or path.name == "tests"]
 

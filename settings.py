@@ -18,7 +18,7 @@ from kit.database.urls import parsed
 HERE = Path(__file__).parent
 S = TypeVar("S", bound=BaseSettings)
 NAME = "heroes"
-"""The name of the service: of its database file, of its tokens' issuer and audience, and of its connections."""
+"""The name of the service: the issuer of tokens; by default also the SQLite file, the audience, `APPLICATION_NAME`."""
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://[^/\s]+")
@@ -331,7 +331,7 @@ class Settings(BaseSettings):
 
     @property
     def database(self) -> URL:
-        """The URL with the asynchronous driver."""
+        """The URL of the database for SQLAlchemy, with the asynchronous driver."""
         url = parsed(self.database_url.get_secret_value())
         return pooled(url) if self.database_pooler == "transaction" else url
 
@@ -349,7 +349,7 @@ class Settings(BaseSettings):
 
     @property
     def changed(self) -> dict[str, str]:
-        """The settings that differ from their defaults, by the names of their variables. Secrets are not shown."""
+        """The settings that differ from their defaults, by environment variable. Secrets are replaced by `…`."""
         fields = type(self).model_fields.items()
         values = {name: getattr(self, name) for name, field in fields if getattr(self, name) != field.default}
         shown = {name: "…" if isinstance(value, SecretStr) else str(value) for name, value in values.items()}
@@ -364,7 +364,7 @@ class Settings(BaseSettings):
 
     @property
     def rates(self) -> tuple[int, int]:
-        """Requests per minute: of a user, and of an address without a token. 0 is no limit."""
+        """The maximum requests per minute of a user, and of an address without a valid token. 0 is no limit."""
         defaults = (0, 0) if self.in_development else (6_000, 600)
         given = (self.user_rate, self.address_rate)
         user, address = (default if rate is None else rate for rate, default in zip(given, defaults, strict=True))
@@ -385,7 +385,7 @@ class Settings(BaseSettings):
 
     @property
     def levels(self) -> dict[str, str]:
-        """The levels of other loggers, by name."""
+        """The levels in `LOG_LEVELS`, by name of the logger."""
         pairs = (part.split("=", 1) for part in comma_separated(self.log_levels))
         return {name.strip(): level.strip() for name, level in pairs}
 
@@ -395,7 +395,7 @@ class Settings(BaseSettings):
 
 
 def shows_rows(level_of_logger: tuple[str, str]) -> bool:
-    """Return whether a logger shows what a database returns: SQLAlchemy's do so at level DEBUG."""
+    """Return whether a logger with this level logs rows of the database, as SQLAlchemy's do at DEBUG."""
     name, level = level_of_logger
     return level == "DEBUG" and name.partition(".")[0] == "sqlalchemy"
 
@@ -417,7 +417,7 @@ def load() -> Settings:
 
 
 def read(kind: type[S]) -> S:
-    """Read settings of this kind. Exits the process with a message for each that is invalid."""
+    """Return an instance of this class of settings. Exits the process with a message for each invalid setting."""
     try:
         return kind()
     except ValidationError as failure:

@@ -15,7 +15,7 @@ from settings import load
 
 
 def ask(name: str) -> str:
-    """The value of a variable such as `SUPERUSER_USERNAME`; input at the terminal if it is not set."""
+    """Return the value of a variable such as `SUPERUSER_USERNAME`; input at the terminal if it is not set."""
     given = os.environ.get(f"SUPERUSER_{name.upper()}")
     if given is not None:
         return given
@@ -23,7 +23,7 @@ def ask(name: str) -> str:
 
 
 async def store(new: UserCreate) -> User:
-    """Store a user, with all permissions."""
+    """Store a user without a check of permissions."""
     database = Database(load().database)
     CURRENT_PRINCIPAL.set(UNRESTRICTED)
     try:

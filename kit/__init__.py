@@ -1,4 +1,4 @@
-"""The public face of the kit: everything that a resource may import, and no more."""
+"""The public API of the kit: the names that the modules of resources may import."""
 
 from typing import TYPE_CHECKING, Any
 

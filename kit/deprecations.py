@@ -1,4 +1,4 @@
-"""Deprecations: names of the public face that still work for one minor version, with a warning."""
+"""Deprecations: names of the public API that still work for one minor version, with a warning."""
 
 import warnings
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Deprecated:
-    """A deprecated name: where its value is, the name to write instead, and the version that deprecated it."""
+    """A deprecated name: the path of its value, the name to use instead, and the version that deprecated it."""
 
     value: str
     instead: str

@@ -13,7 +13,7 @@ from kit.database.databases import Database
 from kit.http.documents import MAX_VALUES
 
 MAX_PAGE_SIZE = 12 * 2**20
-"""The largest page of a list by default, in bytes of its JSON."""
+"""The default maximum size of a page of a list, in bytes of its JSON."""
 
 
 @dataclass
@@ -33,23 +33,23 @@ class Runtime:
     max_upload_size: int = 10 * 2**20
     request_timeout: float = 15
     checks: list[Callable[[], Mapping[str, str]]] = field(default_factory=list)
-    """Functions that return further entries of `checks` in `/health/ready`. They never make it a 503."""
+    """Functions that return more entries for `checks` in `/health/ready`. They do not affect its status."""
     permissions: dict[tuple[int, str], Who] = field(default_factory=dict)
-    """The permission of each route, by identity and method; filled when the application starts."""
+    """The permission of each route, by `id(route)` and method; filled when the application starts."""
     check_routes: Callable[[], None] = lambda: None
-    """Fills `permissions` again, if routes have changed; the service sets it."""
+    """Fills `permissions` again if routes have changed since; set by the service."""
     writing_routes: frozenset[int] = frozenset()
-    """The routes without a unit of work that take `Session`, by identity; filled with `permissions`."""
+    """The `id(route)` of the routes that take `Session` without a unit of work; filled with `permissions`."""
     direct_handles: dict[int, Callable[..., Awaitable[Any]]] = field(default_factory=dict)
-    """The functions that serve operations without FastAPI's dependencies, by identity; filled with `permissions`."""
+    """By `id(route)`, the function that serves it without FastAPI's dependencies; filled with `permissions`."""
     filtered_lists: Mapping[tuple[type[Any], str], tuple[str, Collection[str], str]] = field(default_factory=dict)
-    """For an entity and a field: the path of a list that this field filters, its sorts, and its default sort."""
+    """By entity and field: the path of a list that can be filtered by the field, its sorts, and its default sort."""
     fast_page: Callable[..., Awaitable[Any]] | None = None
     """Reads a page without the ORM, or returns None if the ORM has to read it; set by the fast path."""
 
 
 def runtime_of(connection: HTTPConnection) -> Runtime:
-    """Return the runtime of the application that serves this request or WebSocket."""
+    """Return the runtime of the application of a request or WebSocket. Raises a TypeError if it is no `Service`."""
     runtime = getattr(connection.scope["app"], "runtime", None)
     if not isinstance(runtime, Runtime):
         raise TypeError("This route needs an application of the class `kit.Service`: include its router there.")

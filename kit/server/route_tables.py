@@ -31,7 +31,7 @@ FilteredList = tuple[tuple[type[Any], str], tuple[str, Collection[str], str]]
 
 
 def filtered_lists(entries: Sequence[Entry]) -> Iterator[FilteredList]:
-    """Yield the items for the dictionary `Runtime.filtered_lists`, the first routes last, so that these remain in it."""
+    """Yield the items for the dictionary `Runtime.filtered_lists`; the first routes come last, so that they win."""
     for entry in reversed(entries):
         if isinstance(entry.route, Operation) and entry.method == "GET" and "{" not in entry.path:
             for query in query_variants_of(entry.context.dependant):

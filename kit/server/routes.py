@@ -33,7 +33,7 @@ class Snapshot:
         return chain.from_iterable(self.lists)
 
     def is_current(self) -> bool:
-        """Return whether the routes are still the same objects. The check before each request uses `==`: it is faster."""
+        """Return whether the routes are still the same objects. The check before each request uses the faster `==`."""
         return [list(map(id, router.routes)) for router in self.routers] == [list(map(id, part)) for part in self.lists]
 
 

@@ -203,7 +203,7 @@ class Service(FastAPI):
         return snapshot
 
     def path_of(self, scope: Scope) -> str | None:
-        """Return the path of the route that has served a request, with the prefixes of its routers; None without one."""
+        """Return the path of the route of a request, with the prefixes of its routers; None if no route matched."""
         route = scope.get("route")
         known = self.paths.get(id(route))
         if known is not None:
