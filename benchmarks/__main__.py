@@ -30,13 +30,13 @@ HERE = Path(__file__).parent
 BUILD = machine.PROJECT / "build"
 """The folder of results that are not complete: of interrupted runs, and of runs with selected peers or loads."""
 FEWEST = 10_000
-"""The number of rows that the pages of the loads need."""
+"""The minimum number of heroes: enough for all pages that the loads request."""
 IMPORTS = 5
-"""How often an import is timed."""
+"""The number of timed imports of each contestant."""
 
 
 def listed(known: list[str]) -> Callable[[str], list[str]]:
-    """Return an argument type: a comma-separated choice of these names."""
+    """Return a `type` for argparse that parses a comma-separated list of these names."""
 
     def choice(text: str) -> list[str]:
         names = text.split(",")
@@ -82,7 +82,7 @@ class Run:
         self.show("")
 
     def show(self, what: str) -> None:
-        """Show what is done now, and how much of the run is done."""
+        """Show the current step, and how much of the run is done."""
         done = self.total - self.plan.duration(self.results.groups)
         self.progress.update(self.task, completed=done, description=what)
 
@@ -117,13 +117,13 @@ class Run:
                     self.save()
 
     def checked(self, servers: dict[str, Server]) -> Tokens:
-        """Return tokens, after a check that all servers answer alike."""
+        """Check that all servers return equal responses. Returns tokens, which are valid on all of them."""
         tokens = logged_in(servers[OURS].url)
         check.compare(servers, tokens.superusers[0])
         return tokens
 
     def filled(self, engine: str, folder: Path, stack: ExitStack) -> tuple[dict[str, str], int]:
-        """Return the URL of each server's database, and the main process of PostgreSQL, or 0."""
+        """Return the URL of each server's filled database, and the process id of PostgreSQL; 0 on SQLite."""
         names = self.plan.servers(engine)
         if engine == "postgresql":
             server = stack.enter_context(database.postgres(self.plan.heroes))
@@ -134,7 +134,7 @@ class Run:
         return {name: database.copied(folder / "base.sqlite", name) for name in names}, 0
 
     def note(self, engine: str, version: str, checksum: str) -> None:
-        """Remember an engine, and check that the other one had the same rows."""
+        """Store the version and the checksum of an engine. Exits if the other engine had other rows."""
         facts = self.results.facts
         facts["databases"][engine], facts["rows"][engine] = version, checksum
         if len(set(facts["rows"].values())) > 1:

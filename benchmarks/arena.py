@@ -62,7 +62,7 @@ class Arena:
         return tree_seconds(self.postgres) if self.postgres else 0
 
     def run(self, group: Group, name: str, seconds: int) -> Sample:
-        """Let a contestant run once, and wait until it is idle."""
+        """Measure one run of a contestant, and wait until it is idle. A server that answered nothing is restarted."""
         who, _, other = name.partition(":")
         server, load = self.servers[who], LOADS[other or group.load]
         connections = load.at_once(group.connections)
@@ -79,7 +79,7 @@ class Arena:
         return result
 
     def hold(self, group: Group) -> Iterator[Group]:
-        """Measure the rounds that a group has not had yet, after a warm-up. Yields the group after each."""
+        """Measure the missing rounds of a group, after a warm-up. Yields the group after each round."""
         if len(group.rounds) >= self.plan.rounds:
             return
         for name in group.contestants:
@@ -91,7 +91,7 @@ class Arena:
             yield group
 
     def find_page(self) -> None:
-        """Find page 10,000 by the link of the page before it; with fewer rows, the last full page."""
+        """Set `page` to page 10,000 (with fewer rows the last full page), by the link on the page before it."""
         offset = min(LAST_PAGE, self.plan.heroes) - 200
         headers = {"Authorization": f"Bearer {self.tokens.members[0]}"}
         answer = httpx.get(f"{self.servers[OURS].url}/heroes/?limit=100&offset={offset}", headers=headers, timeout=30)

@@ -1,7 +1,7 @@
-"""Compares the speed with that of the commit before: `make bench-before`. Fails if a load has become slower.
+"""Compares the speed of this commit and the one before: `make bench-before`. Fails if a load has become slower.
 
-What is compared is the processor time of the service for each request, as in production: a busy machine changes it
-less than the rate. Both versions run by turns.
+It compares the processor time per request with production settings, because other load on the machine affects it less
+than the rate of requests. The runs of both versions alternate.
 """
 
 import asyncio
@@ -28,14 +28,14 @@ from benchmarks.tokens import Tokens
 from benchmarks.versions import BEFORE, NOW, ROWS, VersionError, checked_out, commit_before, git, logged_in, running
 
 WORST = 0.85
-"""The smallest accepted speed, in that of the commit before."""
+"""The minimum speed, as a ratio to the speed of the commit before."""
 TRIES, ROUNDS, SECONDS, CONNECTIONS = 3, 3, 1, 32
 ENGINES = {"postgresql": ("get", "list", "post", "patch"), "sqlite": ("get", "post")}
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The speed at a load, divided by that of the commit before, in each try."""
+    """For each try, the ratio of the speed at a load to that of the commit before."""
 
     what: str
     tries: tuple[float, ...]
@@ -50,7 +50,7 @@ class Comparison:
 
 
 def compared(what: str, measure: Callable[[], float]) -> Comparison:
-    """Measure up to `TRIES` times, and stop as soon as the speed is at least `WORST` of the speed before."""
+    """Measure up to `TRIES` times, until the ratio is at least `WORST`."""
     tries: list[float] = []
     while len(tries) < TRIES and (not tries or tries[-1] < WORST):
         tries.append(measure())
@@ -59,7 +59,7 @@ def compared(what: str, measure: Callable[[], float]) -> Comparison:
 
 @dataclass
 class Match:
-    """Both versions on one engine."""
+    """The servers of both versions on one engine."""
 
     servers: dict[str, Server]
     tokens: dict[str, Tokens]
@@ -77,7 +77,7 @@ class Match:
         return (server.cpu() - before) / outcome.done * 1e6
 
     def speed(self, load: str) -> float:
-        """Return the speed now in that of before: the ratio of the medians of some rounds."""
+        """Return the speed divided by that of the commit before: the ratio of their medians of `ROUNDS` rounds."""
         taken = [{name: self.microseconds(name, load) for name in order((BEFORE, NOW), turn)} for turn in range(ROUNDS)]
         before, now = (statistics.median(one[name] for one in taken) for name in (BEFORE, NOW))
         sys.stdout.write(f"        {load}: {before:.0f} µs before, {now:.0f} µs now\n")

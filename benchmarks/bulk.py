@@ -1,4 +1,4 @@
-"""Bulk requests: a client that awaits the answers to all its requests, where wrk would not count unfinished ones."""
+"""The client for bulk requests. It waits for all responses; wrk would not count requests that are unfinished."""
 
 import asyncio
 import statistics
@@ -15,7 +15,7 @@ TIMEOUT_SECONDS = 10
 
 
 async def send(client: httpx.AsyncClient, headers: dict[str, str], until: float) -> list[tuple[float, int]]:
-    """Send one request after the other. Returns the milliseconds and the bytes of each answer; 0 bytes is an error."""
+    """Send requests one after another. Returns the latency (ms) and size (bytes) of each response; size 0: an error."""
     body, found = heroes(BULK), []
     while time.perf_counter() < until:
         begun = time.perf_counter()
@@ -49,5 +49,5 @@ def outcome(answers: Sequence[tuple[float, int]], seconds: float) -> Outcome:
 
 
 def drive(url: str, *, connections: int, seconds: float, tokens: Sequence[str] = ()) -> Outcome:
-    """Send bulk requests for so many seconds, and wait for all answers."""
+    """Send bulk requests for this number of seconds, then wait for the remaining responses."""
     return asyncio.run(driven(url, connections, seconds, tokens))

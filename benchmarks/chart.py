@@ -35,7 +35,7 @@ def bars(group: Group) -> list[Bar]:
 
 
 def shown(groups: Sequence[Group]) -> Iterator[tuple[str, list[Bar]]]:
-    """Yield the panels: the title and the bars of each load that has peers."""
+    """Yield the title and the bars of each panel: loads on PostgreSQL over `CONNECTIONS` that peers ran, too."""
     for group in groups:
         values = bars(group)
         if group.engine == "postgresql" and group.connections == CONNECTIONS and len(values) > 2:

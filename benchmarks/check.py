@@ -21,7 +21,7 @@ READS = (
     "/posts/?limit=100",
 )
 OWN = ("id", "created_at", "updated_at")
-"""The fields that differ between rows created by two servers."""
+"""The fields that each server sets by itself, so that they differ between servers."""
 CHANGED = 4242
 
 

@@ -43,9 +43,9 @@ class Contestant:
     has_token: bool = False
     """Whether requests carry tokens."""
     is_framework: bool = False
-    """Whether it is a Python framework that users write services with."""
+    """Whether it is a Python framework for services."""
     has_orm: bool = False
-    """Whether its handlers use an ORM, as ours do, and not SQL written by hand."""
+    """Whether its handlers use an ORM, as ours do, not hand-written SQL."""
     on_sqlite: bool = False
 
     def started_on(self, port: int, pinned: bool = True) -> list[str]:
@@ -58,7 +58,7 @@ class Contestant:
 
 
 def ours(what: str, *left_out: Mapping[str, str], on_sqlite: bool = False) -> Contestant:
-    """Return our service as it is deployed, with these settings for what is left out."""
+    """Return our service with production settings, except for these, which turn features off."""
     command = (sys.executable, "-m", "uvicorn", "main:app", "--port")
     settings = {name: value for settings in left_out for name, value in settings.items()}
     return Contestant(what, command, settings, has_token=NO_TOKEN not in left_out, on_sqlite=on_sqlite)

@@ -74,7 +74,7 @@ def main_process(folder: Path) -> int:
 
 
 def stop(folder: Path) -> None:
-    """Stop the PostgreSQL server of this folder, because some settings need a new start."""
+    """Stop the PostgreSQL server of this folder, so that settings take effect at the next start."""
     os.kill(main_process(folder), signal.SIGINT)
     deadline = time.monotonic() + STOP_SECONDS
     while (folder / "postmaster.pid").exists() and time.monotonic() < deadline:
@@ -103,7 +103,7 @@ async def fill(url: str, heroes: int) -> str:
 
 
 def sqlite_file(file: Path, heroes: int) -> str:
-    """Fill a database in a file, and return the checksum of its rows. Each server gets a copy, because they write."""
+    """Fill a database in a file, and return the checksum of its rows. Each server writes to its own copy."""
     migrate(f"sqlite:///{file}")
     with closing(sqlite3.connect(file)) as connection:
         connection.executescript(f"BEGIN; {filling(heroes, sqlite=True)}; COMMIT; ANALYZE;")
@@ -111,7 +111,7 @@ def sqlite_file(file: Path, heroes: int) -> str:
 
 
 def copied(file: Path, name: str) -> str:
-    """Return the URL of the copy of a server."""
+    """Copy the database file for a server. Returns the URL of the copy."""
     copy = file.with_name(f"{name}.db")
     shutil.copy(file, copy)
     return f"sqlite:///{copy}"

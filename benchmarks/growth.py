@@ -1,7 +1,7 @@
 """The growth of the cost: the median latency of five requests at 10⁴, 10⁵ and 10⁶ rows. `make bench-growth`.
 
 Each engine and number of rows is a point, stored when it is measured, so that a run that was interrupted continues.
-One client sends one request after another: what grows is the work of a request, not a queue.
+One client sends requests one after another, so that no request waits for another one.
 """
 
 import argparse
@@ -31,20 +31,20 @@ RESULTS = machine.PROJECT / "build/growth.json"
 PICTURE = machine.PROJECT / "docs/growth.svg"
 PAGE = machine.PROJECT / "docs/speed.md"
 MARK = "<!--growth-->"
-"""Stands in the page before the picture, and alone while there is none."""
+"""The comment in the page after which the picture is inserted."""
 SHOWN = f"{MARK}![Median latency by the number of rows](growth.svg)"
 SEED = 7
 Requests = Callable[[], httpx.Response]
 
 
 def loads(client: httpx.Client, rows: int) -> Mapping[str, Requests]:
-    """Return the requests, each with other values every time."""
+    """Return a function for each kind of request, which sends it with other values at each call."""
     chosen = random.Random(SEED)  # noqa: S311  not for security
 
     def one_of_many() -> int:
         return chosen.randint(1, rows)
 
-    # no list begins twice at the same place, so that no plan and no page is kept from the request before
+    # several cursors, so that the request before has seldom read the same page
     after = [next_of(client, f"/heroes/?sort=power&limit=50&offset={chosen.randint(1, rows // 2)}") for _ in range(9)]
     names = [client.get(f"/heroes/{one_of_many()}").json()["name"] for _ in range(WARM_UP + REQUESTS)]
     rest = iter(names)
@@ -58,7 +58,7 @@ def loads(client: httpx.Client, rows: int) -> Mapping[str, Requests]:
 
 
 def next_of(client: httpx.Client, path: str) -> str:
-    """Return the path of the page after another."""
+    """Return the path of the page after this one, by its link."""
     return client.get(path).raise_for_status().links["next"]["url"]
 
 
@@ -82,7 +82,7 @@ def measured(url: str, folder: Path, rows: int, requests: int) -> dict[str, floa
 
 @contextmanager
 def filled(engine: str, rows: int, folder: Path) -> Iterator[str]:
-    """Yield the URL of a database with so many heroes."""
+    """Yield the URL of a database with this number of heroes."""
     if engine == "sqlite":
         database.sqlite_file(folder / "growth.db", rows)
         yield f"sqlite:///{folder}/growth.db"
@@ -92,7 +92,7 @@ def filled(engine: str, rows: int, folder: Path) -> Iterator[str]:
 
 
 def points(results: Path) -> Points:
-    """Return what was measured before: for each engine and number of rows the medians."""
+    """Return the stored medians by engine and number of rows."""
     return json.loads(results.read_text()) if results.exists() else {}
 
 
@@ -101,7 +101,7 @@ def key(engine: str, rows: int) -> str:
 
 
 def execute(results: Path, sizes: tuple[int, ...], requests: int) -> Points:
-    """Measure the points that are missing, the small ones first, and store each."""
+    """Measure the missing points, those with few rows first, and store each. Returns all points."""
     found = points(results)
     wanted = [(engine, rows) for rows in sizes for engine in ENGINES]
     for number, (engine, rows) in enumerate(wanted, 1):

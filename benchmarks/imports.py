@@ -1,4 +1,4 @@
-"""Imports: the processor time until `main` is imported, beside that of the peer `seed`.
+"""Imports: the processor time to import `main`, compared with that of the peer `seed`.
 
 Their modules are compiled, as in the image (`deploy/Containerfile`): the seed has one module, the service hundreds.
 """
@@ -25,6 +25,6 @@ def seconds(name: str) -> float:
 
 
 def measured(rounds: int) -> dict[str, float]:
-    """Return the median of each, by turns, after one that fills the caches."""
+    """Return the median seconds of each contestant over these rounds, and an ignored first one, which fills caches."""
     taken = [{name: seconds(name) for name in MODULES} for _ in range(rounds + 1)][1:]
     return {name: statistics.median(one[name] for one in taken) for name in MODULES}

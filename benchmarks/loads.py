@@ -13,30 +13,30 @@ POST: dict[str, Any] = {
 }
 FILTERED = "/heroes/?age__gte={age}&sort=-power&limit=100"
 PAGES = 100
-"""The number of first pages from which a random one is requested."""
+"""Random pages are chosen from the first 100 pages."""
 LAST_PAGE = 10_000 * 100
-"""The number of rows up to page 10,000."""
+"""The number of rows on the first 10,000 pages."""
 BULK, BULK_CONNECTIONS, BULK_SECONDS = 1000, 4, 2
 
 
 @dataclass(frozen=True)
 class Load:
-    """A kind of request: an expression of Lua that makes each request, or a body that is sent over and over."""
+    """A kind of request: a Lua expression that returns each request, or a body that is sent repeatedly."""
 
     title: str
     each: str = ""
-    """An expression of Lua, made of the functions in `SCRIPT`."""
+    """A Lua expression that calls the functions of `SCRIPT`."""
     bulk: bool = False
-    """Whether a request writes many rows: it takes so long that few connections are used, and all answers awaited."""
+    """Whether a request writes many rows. As it takes long, few connections are used, and all responses awaited."""
     writes: bool = False
     """Whether the requests need the rights of a superuser."""
 
     def at_once(self, connections: int) -> int:
-        """Return the number of connections."""
+        """Return the number of concurrent connections: fewer than given for bulk requests."""
         return min(connections, BULK_CONNECTIONS) if self.bulk else connections
 
     def seconds(self, usual: int) -> int:
-        """Return the duration of a run, in seconds."""
+        """Return the duration of a run in seconds, given the usual one."""
         return max(usual, BULK_SECONDS) if self.bulk else usual
 
 
@@ -89,15 +89,15 @@ end
 
 function request() return {each} end
 """
-"""The script of wrk. It calls `request` before each request; the tokens are used by turns."""
+"""The script of wrk. It calls `request` before each request; the tokens are used in rotation."""
 
 
 @dataclass(frozen=True)
 class Choices:
-    """From what a script draws its requests."""
+    """The values from which a script chooses the parameters of its requests."""
 
     rows: int
-    """The largest id: requests read heroes with random ids from 1 to this number."""
+    """The largest id of a hero. Requests use random ids from 1 to this number."""
     seed: int
     page: str = ""
     """The path of page 10,000, with its cursor."""

@@ -1,6 +1,6 @@
 """The effect of logins on other requests: the p99 of `GET /heroes/1` during 50 concurrent logins, and without logins.
 
-Run it in the project's folder: `python -m benchmarks.logins`. It creates and serves a database of its own.
+Run it in the project's folder: `python -m benchmarks.logins`. It creates and serves a separate database.
 """
 
 import asyncio

@@ -14,7 +14,7 @@ from pathlib import Path
 PROJECT = Path(__file__).parents[1]
 CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [0]
 SERVER_CORE, OTHER_CORE = CORES[0], CORES[-1]
-"""A server has the first core for itself; PostgreSQL, wrk and this program share the last."""
+"""The servers run on the first core; PostgreSQL, wrk and this program run on the last."""
 PACKAGES = (
     "fastapi",
     "starlette",
@@ -40,7 +40,7 @@ NODE_PACKAGES = ("fastify", "pg")
 
 
 def stay_off_the_servers_core() -> None:
-    """Move this process, and all that it starts, off the core of the servers."""
+    """Pin this process, and the processes that it starts from now on, to `OTHER_CORE`."""
     os.sched_setaffinity(0, {OTHER_CORE})
 
 
@@ -71,7 +71,7 @@ def cpu_seconds(pid: int) -> float:
 
 
 def nanoseconds(file: Path) -> int:
-    """Return the CPU time of a thread; 0 if it has ended."""
+    """Return the CPU time of a thread from its file in /proc, in nanoseconds; 0 if it has ended."""
     with suppress(OSError):
         return int(file.read_text().split()[0])
     return 0
@@ -128,7 +128,7 @@ def versions() -> list[str]:
 
 
 def commit() -> str:
-    """Return the hash of the current commit, and of uncommitted changes; empty outside of a repository."""
+    """Return the hash of the current commit, and one of uncommitted changes; empty outside of a repository."""
     git = (shutil.which("git") or "git", "-C", str(PROJECT))
     known, differs = printed(*git, "rev-parse", "--short", "HEAD"), printed(*git, "diff", "HEAD")
     return known + (f"+{hashlib.sha256(differs.encode()).hexdigest()[:6]}" if differs else "")

@@ -14,7 +14,7 @@ PAUSE = 0.35
 PREPARING = {"postgresql": 170, "sqlite": 75}
 """The approximate time to fill a database with a million heroes, and to start and compare the servers, in seconds."""
 CORE = ("seed", "limit")
-"""The peers of loads that are less important."""
+"""The peers that also run the less important loads."""
 EVERYBODY = (("get", 32), ("list-same", 32), ("list", 32), ("post", 32), ("patch", 32), ("bulk", 32))
 SOME = (("get", 1), ("filtered", 32), ("posts", 32), ("mixed", 32), ("mixed", 100))
 ALONE = (("cursor", 32),)
@@ -29,7 +29,7 @@ class Plan:
     engines: Sequence[str] = ("postgresql", "sqlite")
     peers: Sequence[str] = ()
     loads: Sequence[str] = ()
-    """The loads; if empty, all."""
+    """The names of the loads; all if empty."""
     connections: Sequence[int] = (1, 32, 100)
     rounds: int = 4
     seconds: int = 1
@@ -42,7 +42,7 @@ class Plan:
         return [OURS, BARE, WITH_TOKEN, WITH_LOG, *self.peers]
 
     def groups(self, engine: str) -> Iterator[Group]:
-        """Yield the groups of an engine, without rounds. What costs tokens and log lines add is measured by `get`."""
+        """Yield the groups of an engine, without results. Only `get` measures the cost of tokens and log lines."""
         for load, connections in ON_SQLITE if engine == "sqlite" else (*EVERYBODY, *SOME, *ALONE):
             if (self.loads and load not in self.loads) or connections not in self.connections:
                 continue
@@ -58,7 +58,7 @@ class Plan:
         return [OURS, BARE, *costs, *peers]
 
     def remaining(self, group: Group) -> float:
-        """Return the duration of the rounds that a group has not had yet, in seconds."""
+        """Return the duration of the missing rounds of a group, in seconds."""
         if len(group.rounds) >= self.rounds:
             return 0
         run = LOADS[group.load].seconds(self.seconds) + PAUSE
@@ -66,7 +66,7 @@ class Plan:
         return len(group.contestants) * (WARM_UP + PAUSE + rounds * run)
 
     def duration(self, done: Sequence[Group] = ()) -> float:
-        """Return the duration of a run, in seconds, without these groups or their rounds."""
+        """Return the remaining duration of a run in seconds, given the groups with the rounds that are done."""
         held = {group.key: group for group in done}
         total = 0.0
         for engine in self.engines:
@@ -76,7 +76,7 @@ class Plan:
 
 
 def preparing(engine: str, heroes: int) -> float:
-    """Return the approximate time to prepare an engine, in seconds: a quarter of it does not depend on the rows."""
+    """Return the approximate time to prepare an engine, in seconds. A quarter of it is independent of the rows."""
     return PREPARING[engine] * (0.25 + 0.75 * heroes / 1_000_000)
 
 

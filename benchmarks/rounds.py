@@ -24,14 +24,14 @@ class Sample:
     """The server's share of its core."""
     server: float
     database: float
-    """The processor time of the server and of PostgreSQL, in microseconds for each request, or row."""
+    """The processor time of the server and of PostgreSQL, in microseconds per request, or per row."""
     received: float
-    """The bytes of an answer with its head, or of its part for each row."""
+    """The bytes of a response with its headers; per row where a request writes many."""
 
 
 @dataclass(frozen=True)
 class Ratio:
-    """The ratio of two medians, and the least and the greatest ratio of a round."""
+    """The ratio of the medians of two contestants, and the minimum and maximum ratio within a round."""
 
     value: float
     least: float
@@ -74,7 +74,7 @@ class Group:
         return self.values(name, "rate").count(0)
 
     def ratio(self, name: str, other: str, metric: str = "rate") -> Ratio:
-        """Return the value of one contestant divided by that of the other: infinite if the other stalled."""
+        """Return a metric of one contestant divided by that of the other; infinite if the other stalled."""
         pairs = list(zip(self.values(name, metric), self.values(other, metric), strict=True))
         each = [quotient(mine, theirs) for mine, theirs in pairs]
         return Ratio(quotient(self.median(name, metric), self.median(other, metric)), min(each), max(each))
@@ -96,7 +96,7 @@ def rounded(sample: Sample) -> list[float]:
 
 
 def order(contestants: Sequence[str], turn: int) -> Iterator[str]:
-    """Yield the contestants of a round. Each round begins with another, so that none always follows the same load."""
+    """Yield the contestants in the order of a round: rotated by `turn`, so that rounds start with different ones."""
     start = turn % len(contestants)
     yield from (*contestants[start:], *contestants[:start])
 

@@ -1,4 +1,4 @@
-"""A server: one worker on one core, in a process of its own."""
+"""A server: a process with one worker, pinned to one core."""
 
 import signal
 import socket
@@ -16,7 +16,7 @@ from benchmarks.machine import PROJECT, cpu_seconds, resident
 
 PORTS = iter(range(18_000, 32_000))
 IDLE = 0.06
-"""Seconds. A server counts as idle if it has hardly used CPU time in this interval."""
+"""The interval of the check whether a server is idle (uses hardly any CPU time), in seconds."""
 IDLE_SHARE = 0.05
 SETTLING = 10
 """The longest wait for an idle server, in seconds."""
@@ -43,7 +43,7 @@ def free_port() -> int:
 
 @contextmanager
 def started(servers: Iterable["Server"]) -> Iterator[None]:
-    """Start servers for the duration of the block. They start and stop side by side."""
+    """Start servers concurrently, and stop them concurrently when the block ends."""
     chosen = list(servers)
     with ExitStack() as stack:
         for server in chosen:
@@ -110,7 +110,7 @@ class Server:
             self.process.wait()
 
     def restart(self) -> None:
-        """Start again a server that has stalled, so that its next loads are measured."""
+        """Restart a server that has stalled, so that it can serve the next loads."""
         self.process.kill()
         self.process.wait()
         self.start()

@@ -15,7 +15,7 @@ SAME = ("commit", "processor", "versions", "left_out", "settings")
 
 @dataclass
 class Results:
-    """The results of a run, as far as it is."""
+    """The results of a run, which may be incomplete."""
 
     plan: Plan
     facts: dict[str, Any]
@@ -31,7 +31,7 @@ class Results:
         return all(group.key in keys for engine in self.plan.engines for group in self.plan.groups(engine))
 
     def group(self, planned: Group) -> Group:
-        """Return the stored group with the key of a planned one, or add that."""
+        """Return the stored group with the same key as the planned one; adds the planned one if there is none."""
         for group in self.groups:
             if group.key == planned.key:
                 return group

@@ -20,15 +20,15 @@ AGAINST: Mapping[tuple[str, str, int], Mapping[str, float]] = {
     ("sqlite", "post", 32): {"seed": 10},
     ("sqlite", "patch", 32): {"seed": 6},
 }
-"""The smallest wanted ratio of our request rate to that of a peer."""
+"""The minimum ratio of our request rate to that of a peer."""
 TOKEN_COST, LOG_COST = 0.10, 0.05
-"""The largest wanted loss of GETs by tokens, and by log lines."""
+"""The maximum part of the rate of GETs that tokens may cost, and that log lines may cost."""
 P99 = 3
-"""The largest wanted p99 latency over 32 connections, in medians."""
+"""The maximum ratio of the p99 latency to the median latency, over 32 connections."""
 IMPORT = 1.5
-"""The largest wanted processor time to import `main`, in that of `seed`."""
+"""The maximum ratio of the processor time to import `main` to that of `seed`."""
 CURSOR = 1.2
-"""The largest wanted median latency of page 10,000, in that of page 1."""
+"""The maximum ratio of the median latency of page 10,000 to that of page 1."""
 ENGINES = {"postgresql": "PostgreSQL", "sqlite": "SQLite"}
 
 
@@ -86,7 +86,7 @@ def against_peers(group: Group) -> Iterator[Verdict]:
 
 
 def costs(get: Group) -> Iterator[Verdict]:
-    """Yield what tokens and log lines cost, each alone."""
+    """Yield the verdicts on the cost of tokens and on that of log lines."""
     for what, name, bound in (("a token", WITH_TOKEN, TOKEN_COST), ("a log line", WITH_LOG, LOG_COST)):
         if get.has(name):
             yield at_most(

@@ -42,7 +42,7 @@ def drawn(title: str, head: Sequence[str], lines: Sequence[Sequence[str]]) -> Ta
 
 
 def short(cells: Sequence[str]) -> list[str]:
-    """Return a row without the columns of the file."""
+    """Return a row without the columns `FOUND_IN_FILE`."""
     return [cell for name, cell in zip(HEAD, cells, strict=True) if name not in FOUND_IN_FILE]
 
 

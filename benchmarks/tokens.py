@@ -1,4 +1,4 @@
-"""Tokens: users log in, as many as a load has connections at most, so that requests come from several users."""
+"""Tokens of several users, who log in before the measurement, so that a load does not come from one user only."""
 
 from dataclasses import dataclass
 
@@ -29,7 +29,7 @@ def log_in(client: httpx.Client, number: int) -> str:
 
 
 def logged_in(url: str, many: int = MANY) -> Tokens:
-    """Log in so many users of each kind."""
+    """Log in this number of members, and of superusers. Returns their tokens."""
     with httpx.Client(base_url=url, timeout=30) as client:
         members = tuple(log_in(client, number) for number in range(1, many + 1))
         superusers = tuple(log_in(client, SUPERUSERS_FROM + place) for place in range(many))

@@ -1,4 +1,4 @@
-"""Versions of the project: this one and the commit before, each served on a database of its own."""
+"""Versions of the project: this one and the commit before, each served with a separate database."""
 
 import os
 import shutil
@@ -34,14 +34,14 @@ class VersionError(Exception):
 
 
 def git(*words: str) -> str:
-    """Return what git prints; nothing if it fails."""
+    """Run git with these arguments. Returns its output; an empty string if it fails."""
     return printed(shutil.which("git") or "git", "-C", str(PROJECT), *words)
 
 
 def commit_before() -> str:
-    """Return the commit to compare with; nothing if there is none.
+    """Return the hash of the commit to compare with; an empty string if there is none.
 
-    That is where this branch left the main branch of the origin, or the parent of a commit that is on the main branch.
+    It is the merge base with the main branch of `origin`, or the parent of HEAD if HEAD is on that branch.
     """
     here, left = git("rev-parse", "HEAD"), git("merge-base", "HEAD", "origin/HEAD")
     return left if left and left != here else git("rev-parse", "--quiet", "--verify", "HEAD~1^{commit}")
@@ -49,7 +49,7 @@ def commit_before() -> str:
 
 @contextmanager
 def checked_out(commit: str, folder: Path) -> Iterator[Path]:
-    """Check a commit out for the duration of the block."""
+    """Yield a folder with this commit checked out, which is removed when the block ends."""
     git("worktree", "add", "--detach", str(folder), commit)
     try:
         yield folder
@@ -58,7 +58,7 @@ def checked_out(commit: str, folder: Path) -> Iterator[Path]:
 
 
 def prepare(name: str, folder: Path, url: str) -> None:
-    """Migrate a database, and create a superuser, by the commands of a version: it may have other tables."""
+    """Migrate a database and create a superuser by the commands of the version itself: its tables may differ."""
     root = {f"SUPERUSER_{field.upper()}": value for field, value in ROOT.items()}
     root["SUPERUSER_EMAIL"] = "root@example.com"
     environment = {**os.environ, **root, "DATABASE_URL": url, "SECRET_KEY": PRODUCTION["SECRET_KEY"]}
@@ -85,7 +85,7 @@ def running(folders: Mapping[str, Path], urls: Mapping[str, str], logs: Path) ->
 
 
 def logged_in(server: Server) -> Tokens:
-    """Create teams and heroes, which are the same for each version, and return some tokens of the superuser."""
+    """Create teams and heroes, the same for each version. Returns several tokens of the superuser."""
     with httpx.Client(base_url=server.url, timeout=30) as client:
         answers = [client.post("/auth/token", data=ROOT).raise_for_status().json() for _ in range(SEVERAL)]
         tokens = tuple(answer["access_token"] for answer in answers)

@@ -14,12 +14,12 @@ function done(summary, latency)
     failed.status, failed.connect + failed.read + failed.write + failed.timeout, summary.bytes))
 end
 """
-"""Called once at the end: a call per response would make wrk the slower side."""
+"""A Lua function that wrk calls once at the end: a call per response would limit the rate of wrk."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a client has seen in one run. `done` counts answers without an error; latencies are in milliseconds."""
+    """The result of one run. `done` counts responses without an error; latencies are in milliseconds."""
 
     done: int
     seconds: float
@@ -27,11 +27,11 @@ class Outcome:
     p99: float
     errors: int
     received: int
-    """The bytes of all answers, with their heads."""
+    """The bytes of all responses, with their headers."""
 
 
 def parsed(output: str) -> Outcome:
-    """Parse the output of wrk. Refused requests are errors."""
+    """Parse the output of wrk. Error statuses and failed connections count as errors."""
     lines = [line for line in output.splitlines() if line.startswith("RESULT ")]
     if not lines:
         raise ValueError(f"wrk gave no result:\n{output}")

@@ -1,4 +1,4 @@
-"""Fixtures of the application: on both engines, each with a database of its own that is empty when a test begins.
+"""Fixtures of the application: on both engines, each with a separate database that is empty when a test begins.
 
 A conftest or a test module imports a fixture by assignment: `client = application.client`.
 """
@@ -38,7 +38,7 @@ def settings_for(url: str, **others: Any) -> Settings:
 
 
 def production(url: str, **others: Any) -> Settings:
-    """Return settings as in production, where requests need a token. Tests send more of them than the rates admit."""
+    """Return settings as in production, where requests need a token, but without the limits of requests per minute."""
     fields = {"database_url": url, "environment": "production", "secret_key": KEY, "user_rate": 0, "address_rate": 0}
     return Settings.model_validate({**fields, **TEST_DEFAULTS, **others})
 

@@ -17,7 +17,7 @@ postgres_entrance, postgres_server = engines.postgres_entrance, engines.postgres
 
 @pytest.fixture(autouse=True)
 def nothing_logged() -> None:
-    """Let each test see the log lines that are written once in some seconds."""
+    """Reset the limits of log lines that are written once in some seconds, so that each test sees them."""
     logged.clear()
 
 
@@ -39,7 +39,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
-    """Measure in the first process alone what importing all tests covers: each process imports the same."""
+    """Measure the coverage of imports in the first process of xdist only: all processes import the same."""
     measurement = Coverage.current()
     if measurement is None or getattr(session.config, "workerinput", {"workerid": "gw0"})["workerid"] == "gw0":
         return (yield)
@@ -52,7 +52,7 @@ def pytest_collection(session: pytest.Session) -> Generator[None, object, object
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Run each test on one engine with `ONE_ENGINE=N`: half of them on SQLite, with the next number on PostgreSQL."""
+    """With `ONE_ENGINE=N`, run each test on one engine: half of them on each; the next N swaps the halves."""
     if turn := os.environ.get("ONE_ENGINE"):
         left_out = engines.on_the_other_engine(items, int(turn))
         config.hook.pytest_deselected(items=left_out)

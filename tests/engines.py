@@ -91,9 +91,9 @@ async def new_postgres(postgres_server: str, postgres_entrance: URL) -> AsyncIte
 
 
 def on_the_other_engine(items: Sequence[pytest.Item], turn: int) -> set[pytest.Item]:
-    """Return the tests to leave out, of those that run on both engines: half on SQLite, the others on PostgreSQL.
+    """Return the tests to deselect, so that each test of both engines runs on one: half of them on each engine.
 
-    With the next turn they are left out on the other engine.
+    The next `turn` swaps the halves. The choice depends on the name of the test only.
     """
     by_test: dict[str, dict[str, pytest.Item]] = {}
     for item in items:

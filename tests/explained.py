@@ -1,4 +1,4 @@
-"""Explained lists: the statements that read a page, and what each of them does in the database."""
+"""Checks of query plans: the statements that read a page of a list, and their output of EXPLAIN."""
 
 import json
 from collections.abc import Iterator

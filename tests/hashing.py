@@ -1,4 +1,4 @@
-"""Password hashes for tests: cheap ones, for tests of other things, and hashes that last until a test ends them."""
+"""Password hashers for tests: a cheap one, and one that blocks until the test releases it."""
 
 import asyncio
 import threading

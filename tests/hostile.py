@@ -1,4 +1,4 @@
-"""Hostile requests: each is within the size limits, and takes as much processor time as possible.
+"""Hostile requests: within the size limits, but chosen to take as much processor time as possible.
 
 `Watchdog` measures how long they block the event loop.
 """

@@ -114,7 +114,7 @@ def make_run(project: Path, url: str, log_file: Path, **variables: str) -> Itera
 
 
 def free_port() -> int:
-    """Return a port below those for outgoing connections: a client could else connect to itself at a closed port."""
+    """Return a free port below the ephemeral range: in that range, a client of a closed port may connect to itself."""
     while True:
         port = random.randint(10_000, 32_000)
         with socket.socket() as free:

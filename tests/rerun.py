@@ -1,6 +1,7 @@
-"""Rerun: runs pytest, and at most three failing tests once more, alone: `python -m tests.rerun` in place of `pytest`.
+"""Runs pytest, and repeats up to three failing tests alone: `python -m tests.rerun` in place of `pytest`.
 
-Tests that pass the second time do not fail the run. They are appended to the file of `FAILED_AT_FIRST`, with reasons.
+Tests that pass the second time do not fail the run. They are appended to the file that the environment variable
+`FAILED_AT_FIRST` names, with reasons.
 """
 
 import os
@@ -13,9 +14,9 @@ from pathlib import Path
 import pytest
 
 MOST = 3
-"""The largest number of failing tests that run again. More of them are no accident."""
+"""The maximum number of failing tests that are repeated. More failures are unlikely to be caused by a busy machine."""
 PARALLEL = ("-n", "--dist")
-"""Options, each with a value, that the second run does without."""
+"""Options (each with a value) that are removed for the second run."""
 
 
 class Failures:

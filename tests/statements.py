@@ -1,6 +1,6 @@
 """Statements: records the SQL that is sent to a database, through SQLAlchemy or directly to the driver.
 
-Nothing here listens to an event of SQLAlchemy: the fast path would step aside for a listener.
+It uses no event listeners of SQLAlchemy, because the fast path does not serve an engine that has listeners.
 """
 
 import sys

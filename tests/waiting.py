@@ -10,7 +10,7 @@ TIMEOUT_SECONDS = 120
 
 
 async def until(happens: Callable[[], Awaitable[Any] | bool], seconds: float = 0.01) -> None:
-    """Poll until a condition holds, with a pause of so many seconds."""
+    """Poll a condition until it holds, with a pause of `seconds` between polls."""
     async with asyncio.timeout(TIMEOUT_SECONDS):
         while not (await it if inspect.isawaitable(it := happens()) else it):  # noqa: ASYNC110  no event comes from there
             await asyncio.sleep(seconds)

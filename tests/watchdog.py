@@ -39,7 +39,7 @@ def pace() -> float:
 
 
 def slowness_of_the_machine() -> float:
-    """Return how many times longer this machine takes than the one for which the bounds are: at least 1."""
+    """Return how many times longer `pace` takes on this machine than `REFERENCE`: at least 1."""
     return max(1.0, min(pace() for _ in range(5)) / REFERENCE)
 
 
@@ -65,7 +65,7 @@ class Watchdog:
         self.slow: list[str] = []
         """The requests with a step that was too long."""
         self.machine = slowness_of_the_machine()
-        """The slowness of the machine when it did nothing else."""
+        """The lowest slowness of the machine that was measured so far."""
 
     def install(self) -> None:
         gc.callbacks.append(self.collector)

@@ -88,7 +88,7 @@ class GroupCommit:
         return member
 
     def _is_alone(self, kind: Kind) -> bool:
-        """Return whether writes of a kind do not share transactions now, because a batch was rolled back."""
+        """Return whether writes of this kind currently get their own transactions, because a batch was rolled back."""
         loop = asyncio.get_running_loop()
         if loop is not self.loop:  # discards the transactions and batches of a previous event loop
             self.loop = loop

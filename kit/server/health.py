@@ -1,4 +1,4 @@
-"""Health checks: of the process (`/health/live`), and of the database and Redis (`/health/ready`)."""
+"""Health checks of the process, and of what it needs to serve requests."""
 
 import asyncio
 from collections.abc import Mapping

@@ -7,17 +7,20 @@ from dataclasses import dataclass
 from tests.cluster.cluster import FREEZE_SECONDS, Cluster
 
 KEY_SECONDS = 14
-"""The primary fails when its key lives for at most so many seconds: Patroni renews it to 20 s every 7 s."""
+"""Tests break the primary when the TTL of its leader key is at most this number of seconds.
+
+Patroni resets the TTL to 20 s every 7 s. The measured time of a failover depends on what remains of it.
+"""
 
 
 @dataclass(frozen=True)
 class Break:
-    """A failure: `happen` breaks the node of the primary, and `heal` repairs what Patroni cannot."""
+    """A failure: `happen` breaks the node of the primary; `heal` repairs what Patroni does not repair by itself."""
 
     name: str
     happen: Callable[[Cluster, int], None]
     seconds: float
-    """How long to go on after it."""
+    """How long the load continues after the failure."""
     heal: Callable[[Cluster, int], None] = lambda cluster, node: None
 
 
@@ -40,5 +43,5 @@ BREAKS = (
 
 
 def wait_for_old_key(cluster: Cluster) -> None:
-    """Wait until the key of the leader was not renewed just now."""
+    """Wait until the leader key is valid for at most `KEY_SECONDS` more."""
     cluster.until(lambda: cluster.seconds_of_key() <= KEY_SECONDS, 20)

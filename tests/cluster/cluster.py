@@ -1,4 +1,4 @@
-"""A cluster on one machine: three etcd, three PostgreSQL under Patroni, HAProxy and PgBouncer; and what breaks it."""
+"""A cluster on one machine: three etcd, three PostgreSQL under Patroni, HAProxy and PgBouncer; and ways to break it."""
 
 import json
 import os
@@ -24,12 +24,12 @@ START_SECONDS = 90
 HTTP_SECONDS = 2
 FREEZE_SECONDS = 28
 OF_TESTS = "service-cluster-"
-"""The beginning of the names of the folders of tests."""
+"""The prefix of the names of the folders in which tests start clusters."""
 Process = subprocess.Popen[bytes]
 
 
 class Cluster:
-    """The processes of a cluster in a folder. A second object with the same places can break it, not start it again."""
+    """The processes of a cluster in a folder. A second object with the same `places` can break, but not start it."""
 
     def __init__(self, places: Places) -> None:
         self.places, self.folder = places, places.folder
@@ -87,9 +87,9 @@ class Cluster:
             self.start_service(number)
 
     def start_service(self, number: int, *, project: Path = PROJECT, **settings: str) -> None:
-        """Start a service, and wait until it is ready. The first writes by all hosts, the second by PgBouncer.
+        """Start a service, and wait until it is ready. Both services read from the standbys.
 
-        Both read from the standbys: those among all hosts that are none are left out.
+        For writes, the first one connects to a URL with all hosts, the second one to PgBouncer.
         """
         places = self.places
         command = [sys.executable, "-m", "uvicorn", "main:app", "--port", str(places.services[number - 1])]
@@ -164,7 +164,7 @@ class Cluster:
         return any(self.asked(node, "SELECT NOT pg_is_in_recovery()") == "t" for node in NODES)
 
     def asked(self, node: int, statement: str) -> str:
-        """Return the answer of a PostgreSQL; nothing if it does not answer."""
+        """Return the output of a statement on a node; an empty string if it fails."""
         with suppress(subprocess.CalledProcessError):
             return self.sql(statement, node)
         return ""
@@ -191,7 +191,7 @@ class Cluster:
         return time.monotonic() - started
 
     def seconds_of_key(self) -> int:
-        """Return for how many seconds the key of the leader is still valid in etcd."""
+        """Return the remaining TTL of the leader key in etcd, in seconds."""
         key = self.etcdctl("get", f"/service/{configuration.SCOPE}/leader")["kvs"][0]
         return int(self.etcdctl("lease", "timetolive", f"{key['lease']:x}")["ttl"])
 

@@ -1,4 +1,4 @@
-"""Counts of what a load was answered, compared with the database and with the metrics of the services."""
+"""Counts of the responses to a load, to compare with the database and with the metrics of the services."""
 
 from collections import Counter
 
@@ -14,13 +14,13 @@ Counts = Counter[tuple[int, str, str]]
 
 
 def stored(cluster: Cluster, tag: str) -> Counter[str]:
-    """Return how often each name of a load is stored."""
+    """Return the number of stored heroes by name, for the load with this tag."""
     rows = cluster.sql(f"SELECT name FROM hero WHERE name LIKE '{tag}-%'", database=DATABASE)  # noqa: S608  our tag
     return Counter(rows.split())
 
 
 def check_stored(cluster: Cluster, load: Load) -> int:
-    """Compare the stored rows with the responses. Returns the number of rows."""
+    """Assert that no acknowledged hero is lost, and none is stored twice or after a failure. Returns their number."""
     names = stored(cluster, load.tag)
     assert load.acknowledged - names.keys() == set(), "lost, though acknowledged"
     assert [name for name, times in names.items() if times > 1] == [], "doubled"
@@ -29,7 +29,7 @@ def check_stored(cluster: Cluster, load: Load) -> int:
 
 
 def measured(cluster: Cluster) -> Counts:
-    """Return what the metrics of the services have counted of the requests of loads."""
+    """Return the number of responses to requests for heroes, as the metrics of the services count them."""
     counts: Counts = Counter()
     for port in cluster.places.services:
         samples = Samples(httpx.get(f"http://{LOCAL}:{port}/metrics").text)
@@ -41,7 +41,7 @@ def measured(cluster: Cluster) -> Counts:
 
 
 def counted(load: Load) -> Counts:
-    """Return what the clients have counted."""
+    """Return the number of responses, as the clients of the load count them."""
     counts: Counts = Counter()
     for (port, method, status), times in load.statuses.items():
         counts[port, method, f"{status // 100}xx"] += times

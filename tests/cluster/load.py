@@ -1,4 +1,4 @@
-"""Load: readers, writers with Idempotency-Keys, and a scraper of metrics, which count all that they are answered."""
+"""Load: readers, writers with Idempotency-Keys, and a scraper of metrics; all of them count their responses."""
 
 import asyncio
 import json
@@ -14,14 +14,14 @@ from tests.faults.client import Answer, Client
 
 READERS, WRITERS = 20, 10
 PAUSE = 0.1
-"""Seconds of a client after a failure."""
+"""The pause of a client after a failure, in seconds."""
 READ_PAUSE, WRITE_PAUSE = 0.05, 0.05
-"""Seconds of a client after a success: the machine is small, and runs all of the cluster."""
+"""The pauses of a client after a success, in seconds: one machine runs the load and the whole cluster."""
 READ = "/heroes/?limit=5"
 
 
 class Failure(NamedTuple):
-    """A response that is no success, or None for a broken connection; with the moment when it came."""
+    """A failed request: its time, and the status of the response, or None for a broken connection."""
 
     moment: float
     status: int | None
@@ -30,7 +30,7 @@ class Failure(NamedTuple):
 
 @dataclass
 class Load:
-    """The clients of several services. The name of each hero is that of its write, by which it is found again."""
+    """The clients of several services. Each write creates a hero with a unique name, by which it is found again."""
 
     ports: Sequence[int]
     tag: str
@@ -39,14 +39,14 @@ class Load:
     is_over: bool = False
     acknowledged: set[str] = field(default_factory=set)
     not_applied: set[str] = field(default_factory=set)
-    """Names that the service has always reported as not applied, so that they must not be stored."""
+    """Names whose write was reported as not applied and not repeated, so that they must not be stored."""
     unseen: list[str] = field(default_factory=list)
-    """Writes that were acknowledged, but that their own writer did not see."""
+    """Paths of acknowledged writes for which the writer got a 404 afterwards."""
     acknowledgements: dict[int, list[float]] = field(default_factory=dict)
-    """When writes were acknowledged, by port."""
+    """The times (`time.monotonic`) of acknowledged writes, by port."""
     failed_reads: list[Failure] = field(default_factory=list)
     failed_own_reads: list[Failure] = field(default_factory=list)
-    """Reads of what was just written: if no standby has it when the primary freezes, they wait for the next one."""
+    """Failed reads after own writes. If no standby has replayed the write, they wait for the next primary."""
     failed_writes: list[Failure] = field(default_factory=list)
     statuses: Counter[tuple[int, str, int]] = field(default_factory=Counter)
     """The number of responses by port, method and status."""
@@ -64,7 +64,7 @@ class Load:
                 await asyncio.sleep(READ_PAUSE)
 
     async def write(self, port: int, writer: int) -> None:
-        """Write heroes. Every second writer repeats what was not applied; what is uncertain is always repeated."""
+        """Create heroes. Writes with an unknown outcome are repeated; those not applied only by every second writer."""
         async with Client(port) as client:
             for number in count():
                 if self.is_over:
@@ -89,7 +89,7 @@ class Load:
             await asyncio.sleep(PAUSE)
 
     async def read_own(self, client: Client, written: Answer) -> None:
-        """Read what was written, from a standby that has it."""
+        """Read the created hero, with the `Read-After` of its response, so that a standby must have replayed it."""
         path, token = written.headers["location"], written.headers.get("read-after", "")
         answer = await self.ask(client, "GET", path, self.failed_own_reads, Read_After=token)
         if answer is not None and answer.status == 404:
@@ -133,7 +133,7 @@ class Load:
 
     @property
     def outcomes(self) -> set[str | None]:
-        """The outcomes that the 503s of writes have named."""
+        """The values of `outcome` in the 503s of writes."""
         return {json.loads(failure.text).get("outcome") for failure in self.failed_writes if failure.status == 503}
 
     @property
@@ -156,7 +156,7 @@ def longest_gap(moments: Sequence[float]) -> float:
 
 @asynccontextmanager
 async def loaded(ports: Sequence[int], tag: str, readers: int = READERS, writers: int = WRITERS) -> Any:
-    """Run a load while the block runs."""
+    """Run a load during the block. Yields the load."""
     load = Load(ports, tag, readers, writers)
     running = asyncio.create_task(load.run())
     try:

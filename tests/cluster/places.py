@@ -1,4 +1,4 @@
-"""Places of a cluster: its folder, its ports, its members, and its URLs."""
+"""The addresses of a cluster: its folder, the ports of its servers, and its URLs."""
 
 import json
 import socket
@@ -15,7 +15,7 @@ LOCAL = "127.0.0.1"
 
 
 def free_or(wanted: int) -> int:
-    """Return this port, or another one if it is taken."""
+    """Return this port if it is free, else a free one."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections of a former cluster do not matter
         try:
@@ -27,7 +27,7 @@ def free_or(wanted: int) -> int:
 
 @dataclass(frozen=True)
 class Places:
-    """The folder of a cluster, and its ports: in the order of the nodes."""
+    """The folder of a cluster, and the ports of its servers on 127.0.0.1. Lists are in the order of the nodes."""
 
     folder: Path
     etcd: list[int]
@@ -35,23 +35,23 @@ class Places:
     patroni: list[int]
     postgres: list[int]
     primary: int
-    """HAProxy's port of the primary."""
+    """The port of HAProxy that leads to the primary."""
     standbys: int
-    """HAProxy's port of the standbys."""
+    """The port of HAProxy that leads to the standbys."""
     front: int
-    """HAProxy's port of the services."""
+    """The port of HAProxy that leads to the services."""
     statistics: int
     pgbouncer: int
     services: list[int]
 
     @classmethod
     def free(cls, folder: Path) -> "Places":
-        """Return places with free ports."""
+        """Return a cluster's addresses with free ports."""
         return cls.with_ports(folder, lambda _: free_port())
 
     @classmethod
     def usual(cls, folder: Path) -> "Places":
-        """Return places with ports that are easy to remember, where they are free."""
+        """Return a cluster's addresses with ports that are easy to remember, where these are free."""
         return cls.with_ports(folder, free_or)
 
     @classmethod
@@ -84,7 +84,7 @@ class Places:
 
     @property
     def by_hosts(self) -> str:
-        """The URL with all hosts, of which the service finds the primary."""
+        """The URL with all hosts, among which the service finds the primary."""
         return self.url(self.hosts)
 
     @property
@@ -93,7 +93,7 @@ class Places:
 
     @property
     def by_pgbouncer(self) -> str:
-        """The URL of PgBouncer, behind which HAProxy leads to the primary."""
+        """The URL of PgBouncer, which reaches the primary through HAProxy."""
         return self.url(f"{LOCAL}:{self.pgbouncer}") + "?pgbouncer=true"
 
     def url(self, hosts: str) -> str:

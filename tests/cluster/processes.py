@@ -1,4 +1,4 @@
-"""Processes of a cluster: started with a log and a file with the process id, and all ended by their folder."""
+"""Processes of a cluster: each has a log and a file with its process id; `end` kills all those of a folder."""
 
 import os
 import signal
@@ -18,7 +18,7 @@ END_SECONDS = 5
 def start(
     folder: Path, name: str, command: list[str], *, as_other: bool = False, cwd: Path | None = None, **variables: str
 ) -> "subprocess.Popen[bytes]":
-    """Start a process in a session of its own, so that Ctrl-C reaches its starter only. `as_other`: not as root."""
+    """Start a process in a new session, so that Ctrl-C reaches its starter only. `as_other`: not as root."""
     environment = {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C.UTF-8", MARK: str(folder), **variables}
     other = user()
     with (folder / "log" / name).open("ab") as log:

@@ -1,4 +1,4 @@
-"""Checks of every response, whatever the request; and requests with bodies that no JSON library would send."""
+"""Checks that apply to every response, and requests with bodies that JSON libraries would not write."""
 
 import json
 import re
@@ -35,7 +35,7 @@ MARKER = "zq9marker"
 
 
 def watching(client: Client, app: Service) -> Client:
-    """Return the client, which from now on checks every response."""
+    """Make the client check every response from now on. Returns the same client."""
     client.event_hooks = {"response": [watcher(app)]}
     return client
 

@@ -40,7 +40,7 @@ class Field:
 
     @property
     def is_amount(self) -> bool:
-        """A decimal with two places, as money is."""
+        """Whether the field is a decimal with two decimal places, as money is."""
         return self.is_a("number") and self.is_a("string") and self.fits("1.05") and not self.fits("1.005")
 
     @property
@@ -98,7 +98,7 @@ class Field:
         yield from (start + turn, start - turn, lowest + turn, lowest)
 
     def numbers(self, turn: int, example: object) -> Iterator[Any]:
-        """Yield numbers: decimals as strings with the places of their example, floats as numbers."""
+        """Yield numbers: decimals as strings with as many decimal places as their example, floats as numbers."""
         yield str(Decimal(str(example or "9.99")) + turn)
         yield from (f"{turn + 1}.50", f"{turn + 1}", "1")
         yield from (float(str(example or 1)) + turn, turn + 0.5)
@@ -157,7 +157,7 @@ def variants(schema: Json, definitions: Json) -> Iterator[Json]:
 
 
 def is_callers(body: type[BaseModel], name: str) -> bool:
-    """Return whether the caller is the default of the field. Without authentication the field is required."""
+    """Return whether the field defaults to the id of the caller. Without authentication the field is required."""
     return body.model_fields[name].default_factory is Absent
 
 

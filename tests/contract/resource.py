@@ -1,4 +1,4 @@
-"""A resource, derived from the routes, bodies and list query of an application; no resource is named here."""
+"""A resource as the routes, bodies and list query of an application describe it, so that checks apply to all."""
 
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from dataclasses import dataclass
@@ -106,7 +106,7 @@ class Resource:
         return f"{self.path}{thing['id']}"
 
     async def body(self, client: Client, verb: str = "create", *, turn: int = 0, whole: bool = True) -> Json:
-        """Return a valid body, whose required parents are created before. Not `whole`: only required fields."""
+        """Return a valid body, after creating its required parents. Without `whole`, only required fields."""
         return await self.filled(client, self.fields(verb), turn=turn, whole=whole)
 
     async def filled(self, client: Client, fields: Iterable[Field], *, turn: int = 0, whole: bool = True) -> Json:
@@ -248,7 +248,7 @@ T = TypeVar("T")
 
 
 def not_empty(things: Iterable[T]) -> list[T]:
-    """Return the elements, of which there must be at least one, so that no loop over them passes without a check."""
+    """Return the elements as a list. Asserts that there is at least one, so that a loop checks something."""
     found = list(things)
     assert found, "There is nothing to check."
     return found
@@ -258,7 +258,7 @@ Check = Callable[[Client, Resource], Coroutine[Any, Any, None]]
 
 
 def needs(*features: str) -> Callable[[Check], Check]:
-    """Mark a check for resources with all of these verbs and features."""
+    """Return a decorator that limits a check to resources with all of these verbs and features."""
 
     def mark(check: Check) -> Check:
         vars(check)["features"] = features

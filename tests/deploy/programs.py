@@ -42,7 +42,7 @@ def run(*command: str | Path, **environment: str) -> str:
 
 @contextmanager
 def running(port: int, log: Path, *command: str | Path, **environment: str) -> Iterator[None]:
-    """Run a server until the block ends, which begins when it listens on this port."""
+    """Run a server until the block ends. The block begins when the server listens on this port."""
     with log.open("w") as output:
         process = subprocess.Popen([*map(str, command)], env=os.environ | environment, stdout=output, stderr=output)
     try:

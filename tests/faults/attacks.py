@@ -1,4 +1,4 @@
-"""Attacks from four addresses, as a program: it runs beside the tests, as the attackers' machines would.
+"""Attacks from four addresses, as a separate process, so that they do not slow down the clients of the tests.
 
 `python -m tests.faults.attacks ATTACK PORT TOKEN NAME` attacks the service at this port until it is killed. The
 token is of a member who attacks, the name of another member.
@@ -20,7 +20,7 @@ ATTACKERS = tuple(f"127.0.0.{number}" for number in range(2, 6))
 """The addresses of the attack; the other clients use 127.0.0.1."""
 HEAD = b"POST /heroes/ HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
 PREFIX = secrets.token_hex(4)
-"""Of the names of this run."""
+"""The prefix of the names that this run creates."""
 numbers = count(1)
 
 

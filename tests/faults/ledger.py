@@ -1,4 +1,4 @@
-"""A ledger: writes with two effects each, and a unique name by which they are found, so that they can be counted."""
+"""A ledger of stock movements. Each has two effects in the database, and a unique name by which it is counted."""
 
 import asyncio
 import re
@@ -9,7 +9,7 @@ from typing import Any
 from tests.faults.client import Answer, Client
 
 PRODUCTS = 8
-"""Few products, so that writers compete for rows, but not all of them for the same row."""
+"""The number of products: few, so that writers compete for rows, but not all of them for the same row."""
 
 
 class Ledger:

@@ -1,4 +1,4 @@
-"""Plain: a copy of the project without `kit/fast`, in which the tests pass: `python -m tests.faults.plain FOLDER`."""
+"""Creates a copy of the project without `kit/fast`, to run the tests in it: `python -m tests.faults.plain FOLDER`."""
 
 import re
 import shutil
@@ -13,7 +13,7 @@ IMPORT = re.compile(r"^from kit\.fast[. ]", re.MULTILINE)
 
 
 def choosing(folder: Path) -> set[Path]:
-    """Return the tests, and the folders whose conftest, import the fast path: they run each way by themselves."""
+    """Return the tests that import the fast path (they cover both ways), and the folders whose conftest does."""
     found = [path for path in folder.rglob("*.py") if IMPORT.search(path.read_text())]
     return {path.parent if path.name == "conftest.py" else path for path in found}
 

@@ -23,7 +23,7 @@ async def until_idle(port: int, seconds: float = TIMEOUT_SECONDS) -> float:
 
 
 async def until_used(port: int, number: int, seconds: float = TIMEOUT_SECONDS) -> float:
-    """Wait until so many database connections are in use."""
+    """Wait until this number of database connections is in use."""
 
     async def are_used() -> bool:
         async with Client(port) as client:

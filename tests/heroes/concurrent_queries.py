@@ -1,4 +1,4 @@
-"""Concurrent queries: a barrier that they pass only if all of them run at the same time."""
+"""A barrier for queries, which they pass only if all of them run at the same time."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

@@ -1,4 +1,4 @@
-"""Exchanges: one request as an ASGI server makes it, and all messages of the response, also of an aborted one."""
+"""Exchanges: one request as an ASGI server passes it on, and all messages of its response, even of an aborted one."""
 
 import asyncio
 import json

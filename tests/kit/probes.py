@@ -96,7 +96,7 @@ async def at_commit(database: Database, table: str, action: str) -> AsyncIterato
 
 @asynccontextmanager
 async def left_out(database: Database, table: str, condition: str) -> AsyncIterator[None]:
-    """During the block, a trigger leaves out new rows for which the condition holds, without an error."""
+    """During the block, a trigger silently discards INSERTs of rows for which the SQL condition holds."""
     if database.is_sqlite:
         made = [f"CREATE TRIGGER skip BEFORE INSERT ON {table} WHEN {condition} BEGIN SELECT RAISE(IGNORE); END"]
     else:

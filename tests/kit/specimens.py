@@ -151,7 +151,7 @@ class SpecimenEntity(Entity, registry=REGISTRY):
 
 
 class Specimen:
-    """The classes and routes of one specimen, made when they are first used: all of them take seconds."""
+    """The classes and routes of one specimen, created at their first use, because creating all takes seconds."""
 
     def __init__(self, kind: Kind, *, is_optional: bool) -> None:
         self.kind, self.is_optional = kind, is_optional
