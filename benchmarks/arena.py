@@ -1,4 +1,4 @@
-"""The arena: the servers of an engine run side by side; only the measured one gets requests."""
+"""The arena: all servers of an engine are running, and one of them at a time gets requests and is measured."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field

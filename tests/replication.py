@@ -85,7 +85,7 @@ class Server:
         self.run("pg_basebackup", "-D", str(self.folder), "-R", "-X", "stream", "-c", "fast", "-N", "-d", source)
 
     async def ask(self, statement: str, database: str = "postgres") -> object:
-        """Return the value of a statement, executed on a connection of its own.
+        """Return the value of a statement, executed on a new connection.
 
         It is repeated if a standby has closed the connection because it was in the way of the replay.
         """

@@ -296,7 +296,7 @@ def git(folder: Path, *words: str) -> str:
 
 
 def committed(folder: Path, many: int) -> str:
-    """Return the last of so many new commits."""
+    """Create this number of commits. Returns the last one."""
     for _ in range(many):
         git(folder, "commit", "--quiet", "--allow-empty", "-m", "change")
     return git(folder, "rev-parse", "HEAD")

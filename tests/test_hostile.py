@@ -13,7 +13,7 @@ pytestmark = pytest.mark.untraced
 
 app, client, database = application.app, application.client, application.database
 LARGEST, LARGEST_OUTCOME = 20_000, 500_000
-"""The largest answers in bytes: of a problem, and of a bulk that left out each of 1,000 elements."""
+"""The maximum size of a response in bytes: for a problem, and for a bulk request that skips all 1,000 elements."""
 SOME = [request for number, request in enumerate(REQUESTS) if number % 5 == 0 or len(request.body) < 20_000]
 """A part of the requests: the larger ones are similar, and take long to send."""
 

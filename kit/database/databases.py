@@ -79,7 +79,7 @@ class Database:
         return ReadSession(engine, self, restricted=restricted)
 
     async def find(self, entity: type[E], ident: Any) -> E | None:
-        """Return the row with this id, read by a session of its own; None if there is none.
+        """Return the row with this id, read by a new session; None if there is none.
 
         Conflicts are retried, and an unavailable database for `READ_SECONDS`. Raises the problem (such as a 503) for
         the last failure.
@@ -99,7 +99,7 @@ class Database:
         return None if row is None else make(row)
 
     async def read_row_by_session(self, entity: type[Any], ident: Any) -> Any:
-        """Return the row with this id, by a session of its own."""
+        """Return the row with this id, read by a new session."""
         async with self.read() as session:
             return await session.get(entity, ident)
 

@@ -16,7 +16,7 @@ from tests.watchdog import slowness_of_the_machine
 
 pytestmark = pytest.mark.measured
 CROWD = 150
-"""Clients that read the locked table, more than there are places and connections."""
+"""The number of clients that read the locked table: more than the slots for requests and the connections."""
 ADDRESSES = 3
 SECONDS, P99 = 4, 0.25
 """The duration, and the bound on a machine that is not slow."""

@@ -17,9 +17,9 @@ pytestmark = pytest.mark.measured
 CAPACITY = 8
 """Requests served at the same time."""
 WORK = "/probes/sleep/200"
-"""A duration at which the places are the bottleneck, not the CPU, which the clients use too."""
+"""The duration of a request: long, so that the slots are the bottleneck, not the CPU, which the clients use too."""
 CROWD, TIMES = 20 * CAPACITY, 11
-"""Clients, which retry so soon after a refusal that together they send so many times the peak rate."""
+"""The numbers of clients. They retry soon after a refusal, and so send a multiple of the peak rate together."""
 REMAINING_SHARE, FACTOR = 0.8, 5
 """The share of the peak throughput that must remain, and how many times slower served requests may become."""
 

@@ -147,7 +147,7 @@ KINDS = [
 
 
 class SpecimenEntity(Entity, registry=REGISTRY):
-    """Specimens have tables of their own, which no migration knows."""
+    """The base class of the tables of specimens, in a separate registry, so that no migration creates them."""
 
 
 class Specimen:

@@ -50,7 +50,7 @@ def test_while_no_credentials_are_known_addresses_count() -> None:
 
 
 class WaitingCallers:
-    """Callers who want places of one semaphore, and the order in which they got them."""
+    """Callers that wait for slots of one semaphore, and the order in which they got them."""
 
     def __init__(self, limit: int, max_waiting: int) -> None:
         self.places, self.served = FairSemaphore(limit, max_waiting), list[Caller]()

@@ -62,7 +62,7 @@ def _without_delay(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def now(monkeypatch: pytest.MonkeyPatch) -> float:
-    """Stop the clock, and provide the time."""
+    """Stop the clock (`time.time`), and provide the current time in seconds."""
     moment = time.time()
     monkeypatch.setattr(time, "time", lambda: moment)
     return moment

@@ -13,7 +13,7 @@ from tests.kit.tales import TaleQuery, asked
 
 
 class Reads:
-    """Reads that last until they are told to end, and the largest number of them that ran at the same time."""
+    """Reads that run until the test ends them, and the maximum number that ran at the same time."""
 
     def __init__(self) -> None:
         self.running = self.most = 0
@@ -30,7 +30,7 @@ class Reads:
 
 
 def served(requests: int) -> FairSemaphore:
-    """Return the places of a service that serves so many requests."""
+    """Return the semaphore of a service that is serving this number of requests."""
     places = FairSemaphore(100, 100)
     for _ in range(requests):
         assert places.take("")

@@ -23,7 +23,7 @@ AHEAD = "2199-01-01 00:00:00.000000"
 
 
 async def into_the_future(database: Database, table: str) -> None:
-    """Let the rows have been stored while the clock was ahead."""
+    """Set the times of all rows to one in the future, as if the clock had been ahead when they were stored."""
     await execute(database, f"UPDATE {table} SET created_at = '{AHEAD}', updated_at = '{AHEAD}'")  # noqa: S608
 
 

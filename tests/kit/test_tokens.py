@@ -35,7 +35,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def set_clock(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
-    """Let the remembered times be compared with a clock that is so many seconds ahead."""
+    """Set the clock of `kit.auth.tokens` ahead by this number of seconds."""
     clock = time.time
     monkeypatch.setattr("kit.auth.tokens.time", SimpleNamespace(time=lambda: clock() + seconds))
 

@@ -1,4 +1,4 @@
-"""The self-test: a shortcut that differs from its plain counterpart is left out, with a log line."""
+"""The self-test: a shortcut whose result differs from that of the code it replaces is disabled, with a log line."""
 
 import sys
 import time

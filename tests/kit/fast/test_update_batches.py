@@ -72,12 +72,12 @@ async def until(happens: Callable[[], bool]) -> None:
 
 
 class HeldChanges:
-    """Lets one transaction begin, and no other until `opened` is set, so that the later ones form a batch."""
+    """Holds the first transaction at its lock until `opened` is set, so that later changes form a batch."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, database: Database) -> None:
         self.database, self.opened = database, asyncio.Event()
         self.locks: list[int] = []
-        """The number of parameters of each SELECT … FOR UPDATE, a power of two."""
+        """The number of ids in each SELECT … FOR UPDATE. The fast path pads them to a power of two."""
         self.stored: list[int] = []
         """The number of rows of each UPDATE."""
         self.failures: list[BaseException] = []

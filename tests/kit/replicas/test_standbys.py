@@ -1,4 +1,4 @@
-"""Standbys that are down, behind, promoted or busy are left out, and taken back by themselves."""
+"""Standbys that are down, lagging, promoted or busy are not used for reads until they recover."""
 
 import asyncio
 import gc

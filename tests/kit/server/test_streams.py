@@ -1,4 +1,4 @@
-"""Streams do not occupy the places of other requests, and have a bound of their own."""
+"""Streams do not occupy the slots of other requests, and have a separate limit."""
 
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
