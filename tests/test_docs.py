@@ -131,7 +131,7 @@ def resolved(document: Json, node: Json) -> Json:
 
 
 NEED_CREDENTIALS = ("/auth/token", "/users/me")
-"""Operations that need a username and a password."""
+"""The paths of operations that are not tried, because they need a username and a password."""
 
 
 def in_order(document: Json) -> list[tuple[str, str]]:

@@ -254,7 +254,7 @@ UNUSABLE = [
     *((engine, wrong, "superuser") for engine, wrong in (("sqlite", "file"), ("postgresql", "password"))),
     *((engine, wrong, "migration") for engine, wrong in (("sqlite", "folder"), ("postgresql", "database"))),
 ]
-"""What may be wrong with a database, each tried with a command. Only passwords, databases and TLS need a server."""
+"""Engine, fault of the database or its URL, and the command that meets it. Some faults need a PostgreSQL server."""
 
 
 @pytest.mark.slow

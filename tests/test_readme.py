@@ -20,7 +20,7 @@ README = (PROJECT / "README.md").read_text()
 FIRST_STEPS = (PROJECT / "docs/first-steps.md").read_text()
 PAGES = sorted([*PROJECT.glob("*.md"), *PROJECT.glob("docs/*.md"), *PROJECT.glob("deploy/*.md")])
 TEACHING = ("invoice", "orders/")
-"""Words of files that a page teaches to write."""
+"""Parts of the names of files that do not exist, because a page explains how to write them."""
 VARYING = re.compile(r'(\d{4}-\d\d-\d\dT[\d:.]+Z|"request_id":"[0-9a-f]{32}")')
 
 

@@ -16,7 +16,7 @@ PAGE = (PROJECT / "docs/scale.md").read_text()
 (BLOCK,) = re.findall(r"```sh\n(make cluster .*?)```", PAGE, re.DOTALL)
 SHOWN = [line.partition("#")[0].split() for line in BLOCK.splitlines()]
 SLOW = (["make", "cluster-kill", "NODE=1"], ["make", "cluster-freeze"])
-"""Commands that take most of a minute; other tests do the same."""
+"""Commands that take most of a minute. They are skipped here; other tests do the same with the cluster."""
 MAKE = shutil.which("make") or "make"
 INSTALLED = ("-o", ".venv/dev", "-o", ".venv-cluster/ready")
 """Options by which make does not rebuild the virtual environments."""

@@ -23,7 +23,7 @@ READS_OF_A_WRITE = 25
 ALL = int(os.environ.get("OWN_READS", "100000"))
 """The number of reads of own writes. A smaller number takes less time, but may miss a rare stale read."""
 UNDISTURBED, DISTURBED = ALL // 5, ALL - ALL // 5
-"""Those without, and those with a standby that is paused at random."""
+"""The numbers of reads without a paused standby, and with a standby that is paused at random times."""
 MAX_PAUSE = 0.4
 MIN_SHARE, MAX_LOAD = 0.8, 0.25
 READS = 8_000

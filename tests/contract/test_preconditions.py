@@ -15,7 +15,7 @@ pytestmark = pytest.mark.untraced
 
 NO_TAGS = ["nonsense", '"1', '1"', "1", '"1" "2"', '"1",', ',"1"', 'w/"1"', '"1"; "2"', "", '*, "1"', '"a"b"']
 RACERS = 15
-"""As many passwords of one caller may wait for their hash."""
+"""The number of concurrent requests: as many as the new passwords of one caller that may wait to be hashed."""
 
 
 async def change(client: Client, resource: Resource, turn: int = 1) -> Json:

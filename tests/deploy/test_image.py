@@ -17,7 +17,7 @@ from tests.deploy.programs import DEPLOY, free_port, listens, program, run, runn
 pytestmark = pytest.mark.skipif(not os.environ.get("IMAGE"), reason="the image is built by: make test-deploy IMAGE=1")
 CONTAINED = Path(__file__).with_name("contained.py")
 HOST = ("/etc/pip.conf", "/etc/ssl/certs", "/etc/xdg/pip", "/opt", str(Path("~/.config/pip").expanduser()))
-"""Files by which pip finds its packages, as it does outside of the build."""
+"""Files of this machine that configure pip and its certificates, so that the build uses the same package index."""
 MAX_MEGABYTES = 130
 """The size of the image without that of its base."""
 

@@ -25,7 +25,7 @@ P99, LOGIN, RECOVERY = 0.25, 1.0, 1.0
 They are longer on a slower machine.
 """
 TRIES = 3
-"""A machine that does other work gets another try."""
+"""The maximum number of attempts: other work of the machine may make one of them fail."""
 numbers = count(1)
 
 
@@ -37,7 +37,7 @@ class Target:
     attacker: str
     other: str
     name: str
-    """Of the other member."""
+    """The username of the other member."""
 
 
 @dataclass

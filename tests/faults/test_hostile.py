@@ -15,9 +15,9 @@ from tests.watchdog import slowness_of_the_machine
 
 app, client, database = application.app, application.client, application.database
 BOUND = 0.1
-"""Seconds of processor time; longer on a slower machine."""
+"""The maximum processor time, in seconds; longer on a slower machine."""
 TRIES = 3
-"""A request that collects the garbage of others gets another try."""
+"""The maximum number of attempts: the garbage collection of other requests may fall into one of them."""
 
 
 @pytest.fixture(autouse=True)

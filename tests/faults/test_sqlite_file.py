@@ -17,7 +17,7 @@ from tests.live import Server
 pytestmark = pytest.mark.parametrize("engine", ["sqlite"], indirect=True, scope="session")
 HERO = {"name": "Deadpond", "secret_name": "Dive Wilson"}
 SOON = 0.6
-"""Seconds after which reads are checked again."""
+"""The pause before reads are checked again, in seconds."""
 
 
 @pytest.fixture

@@ -36,7 +36,7 @@ FILTERS: list[dict[str, Any]] = [
 ]  # fmt: skip
 SEARCHES: list[dict[str, Any]] = [{"q": "ero 599"}, {"q": "zzz"}, {"q": "hero"}, {"name__contains": "o 5999"}]
 SHORT_SEARCHES: list[dict[str, Any]] = [{"q": "zq"}, {"q": "é"}, {"q": "he"}, {"name__contains": "zq"}]
-"""Those that only SQLite finds by an index."""
+"""Searches for which only SQLite uses an index."""
 SORTS = ["id", "-name", "secret_name", "-age", "age", "power", "-team_id", "created_at"]
 
 

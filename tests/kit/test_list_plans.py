@@ -21,7 +21,7 @@ from tests.kit.service import create_tables
 from tests.kit.tales import TABLES, SongQuery, Tale, TaleQuery
 
 ROWS, MOST, FEW = 12_000, 1000, 30
-"""The number of rows, how many are many, and how many notes the first member has."""
+"""The number of rows, the value of `MOST` in the kit for these tests, and the number of notes of the first member."""
 NUMBERS = {
     "sqlite": f"(WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {ROWS}) SELECT i FROM n)",  # noqa: S608
     "postgresql": f"generate_series(1, {ROWS}) AS n(i)",
@@ -60,7 +60,7 @@ VALUES: dict[Any, dict[str, list[Any]]] = {
         "created_at": ["2024-01-01", "2025-01-05", "2030-01-01"],
     },
 }
-"""For each field values that few, many and no rows have."""
+"""Values of each field for filters: of few, of many and of no rows."""
 
 LIMITS = [("owner_id__ne", 2)]
 """`ne` that leaves hardly any rows reads all of them: docs/speed.md."""
