@@ -35,7 +35,7 @@ CONNECTION_SHARE = 2
 """The maximum ratio of a lane's connections to the free ones. A lane alone gets two thirds of all connections."""
 MAX_WAITING_FOR_CONNECTION = 100_000
 """A nominal bound, never reached: admission limits the number of requests to `MAX_IN_FLIGHT`."""
-PLACE = "kit.place"
+SLOT = "kit.slot"
 """The key in `record_info` of a connection, of the semaphore of its slot, and the caller and lane that occupy it."""
 
 
@@ -71,11 +71,11 @@ def lane_of(path: str) -> str:
 
 
 class Waiter:
-    """A request that waits for a slot. `has_place` is resolved to True with a slot, to False without one."""
+    """A request that waits for a slot. `has_slot` is resolved to True with a slot, to False without one."""
 
     def __init__(self, lane: str) -> None:
         self.lane = lane
-        self.has_place: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self.has_slot: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
 
 class FairSemaphore:
@@ -101,14 +101,14 @@ class FairSemaphore:
 
     def take(self, caller: Caller, lane: str = "") -> bool:
         """Occupy a slot if one is free for this lane. Returns whether it did. Each slot needs a `release`."""
-        if self.free <= 0 or (self.share is not None and not self.has_place_for(lane)):
+        if self.free <= 0 or (self.share is not None and not self.has_slot_for(lane)):
             return False
         self.free -= 1
         self.callers[caller] = self.callers.get(caller, 0) + 1
         self.lanes[lane] = self.lanes.get(lane, 0) + 1
         return True
 
-    def has_place_for(self, lane: str) -> bool:
+    def has_slot_for(self, lane: str) -> bool:
         return self.free > 0 and (self.share is None or not lane or self.lanes.get(lane, 0) < self.share * self.free)
 
     async def wait(self, caller: Caller, seconds: float, lane: str = "") -> bool:
@@ -121,9 +121,9 @@ class FairSemaphore:
         self.waiting += 1
         timer = asyncio.get_running_loop().call_later(seconds, self.give_up, caller, waiter)
         try:
-            return await waiter.has_place
+            return await waiter.has_slot
         except asyncio.CancelledError:
-            future = waiter.has_place
+            future = waiter.has_slot
             if future.done() and not future.cancelled() and future.result():
                 self.release(caller, lane)
             raise
@@ -136,8 +136,8 @@ class FairSemaphore:
         queue = self.queues.get(caller, ())
         if waiter in queue:
             self.leave(caller, waiter)
-        if not waiter.has_place.done():
-            waiter.has_place.set_result(False)
+        if not waiter.has_slot.done():
+            waiter.has_slot.set_result(False)
 
     def leave(self, caller: Caller, waiter: Waiter) -> None:
         queue = self.queues.pop(caller)
@@ -149,7 +149,7 @@ class FairSemaphore:
     def refuse_last_of_other(self, caller: Caller) -> bool:
         """Refuse the last request of the caller with the most waiting requests. Returns False if that is `caller`.
 
-        It counts the new request of `caller` too, which is to wait in its place.
+        It counts the new request of `caller` too, which is to wait instead.
         """
         longest = max(self.queues, key=lambda other: len(self.queues[other]), default=caller)
         if longest == caller or len(self.queues[longest]) <= len(self.queues.get(caller, ())) + 1:
@@ -174,28 +174,28 @@ class FairSemaphore:
         while self.free > 0 and self.queues and (found := self.next_waiter()) is not None:
             caller, waiter = found
             self.leave(caller, waiter)
-            if not waiter.has_place.done():
+            if not waiter.has_slot.done():
                 self.take(caller, waiter.lane)
-                waiter.has_place.set_result(True)
+                waiter.has_slot.set_result(True)
 
     def next_waiter(self) -> tuple[Caller, Waiter] | None:
         """Return the request that gets the next slot, with its caller; None if no lane may have another one.
 
         Its caller has the fewest slots; among equals, its turn is next.
         """
-        for caller in sorted(self.queues, key=self.places_of):
+        for caller in sorted(self.queues, key=self.slots_of):
             for waiter in self.queues[caller]:
-                if self.has_place_for(waiter.lane):
+                if self.has_slot_for(waiter.lane):
                     return caller, waiter
         return None
 
-    def places_of(self, caller: Caller) -> int:
+    def slots_of(self, caller: Caller) -> int:
         return self.callers.get(caller, 0)
 
     def exceeds_share(self, caller: Caller) -> bool:
         """Return whether a caller has more running and waiting requests than the average of all callers."""
         callers = self.callers.keys() | self.queues.keys() | {caller}
-        used = self.places_of(caller) + len(self.queues.get(caller, ()))
+        used = self.slots_of(caller) + len(self.queues.get(caller, ()))
         return len(callers) > 1 and used * len(callers) > self.limit - self.free + self.waiting
 
 
@@ -225,8 +225,8 @@ class FairPool(AsyncAdaptedQueuePool):
         quieten(type(self))
         self.seconds = timeout
         self.turns = FairSemaphore(pool_size + max_overflow, MAX_WAITING_FOR_CONNECTION, CONNECTION_SHARE)
-        event.listen(self, "checkin", release_place)
-        event.listen(self, "detach", release_place)
+        event.listen(self, "checkin", release_slot)
+        event.listen(self, "detach", release_slot)
 
     def connect(self) -> PoolProxiedConnection:
         """Return a connection. Raises SQLAlchemy's `TimeoutError` after `timeout` seconds. Must run in a greenlet."""
@@ -241,7 +241,7 @@ class FairPool(AsyncAdaptedQueuePool):
             raise
         info = connection.record_info
         assert info is not None  # never None for a connection that is not detached
-        info[PLACE] = self.turns, caller, lane
+        info[SLOT] = self.turns, caller, lane
         return connection
 
     def exhausted(self) -> PoolTimeoutError:
@@ -252,16 +252,16 @@ class FairPool(AsyncAdaptedQueuePool):
         return PoolTimeoutError(detail, code="3o7r")
 
     def raise_named(self, failure: BaseException) -> None:
-        """Raise another exception in place of `failure`, with which connecting failed. By default, do nothing."""
+        """Raise another exception instead of `failure`, with which connecting failed. By default, do nothing."""
 
 
-def release_place(_: object, record: Any) -> None:
+def release_slot(_: object, record: Any) -> None:
     """Release the slot of a connection that is returned or detached. Listens to `checkin` and `detach`.
 
     It may be called twice, because the pool that `dispose` creates inherits this listener and adds it again; and for a
     connection without a slot, which `connect` has released after a failure.
     """
-    place = record.record_info.pop(PLACE, None)
-    if place is not None:
-        turns, caller, lane = place
+    slot = record.record_info.pop(SLOT, None)
+    if slot is not None:
+        turns, caller, lane = slot
         turns.release(caller, lane)

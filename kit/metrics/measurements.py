@@ -62,7 +62,7 @@ class Measurements:
             registry=self.registry,
         )
         self.in_flight = self.gauge("http_requests_in_flight", "Requests that are served now.")
-        self.waiting = self.gauge("http_requests_waiting", "Requests that wait for a place.")
+        self.waiting = self.gauge("http_requests_waiting", "Requests that wait for a slot.")
         self.streams = self.gauge("http_streams_open", "Streaming responses and WebSockets that are open.")
         self.connections = self.gauge("db_pool_connections", "Database connections.", "pool", "state")
         self.overflow = self.gauge("db_pool_overflow", "Connections beyond the kept ones.", "pool")
@@ -145,10 +145,10 @@ class Measurements:
         for (measure, label), value in list(GAUGES.items()):
             if measure in self.gauges:
                 self.gauges[measure].labels(label).set(value)
-        places = admission_of(self.service).places
-        self.in_flight.set(places.requests.limit - places.requests.free)
-        self.waiting.set(places.requests.waiting)
-        self.streams.set(places.streams.total())
+        slots = admission_of(self.service).slots
+        self.in_flight.set(slots.requests.limit - slots.requests.free)
+        self.waiting.set(slots.requests.waiting)
+        self.streams.set(slots.streams.total())
         for name, pool in pools_of(self.service.runtime.database.engines):
             self.connections.labels(name, "in_use").set(pool.checkedout())
             self.connections.labels(name, "idle").set(pool.checkedin())

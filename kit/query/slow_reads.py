@@ -43,7 +43,7 @@ class Turns:
     """The semaphore of slow reads in an event loop."""
 
     def __init__(self, limit: int) -> None:
-        self.places, self.requests = FairSemaphore(limit, MAX_WAITING), 0
+        self.slots, self.requests = FairSemaphore(limit, MAX_WAITING), 0
         """The slots, and the number of requests for slow lists being served, several of which may share a read."""
 
     async def take(self, served: FairSemaphore, read: Callable[[], Awaitable[T]]) -> T:
@@ -51,7 +51,7 @@ class Turns:
         if not self.has_others(served):
             return await read()
         caller = CURRENT_CALLER.get()
-        if not self.places.take(caller) and not await self.places.wait(caller, MAX_WAIT_SECONDS):
+        if not self.slots.take(caller) and not await self.slots.wait(caller, MAX_WAIT_SECONDS):
             return await read()
         started = time.monotonic()
         try:
@@ -67,9 +67,9 @@ class Turns:
         """Release the slot; after a pause if the read took long and other requests are being served."""
         caller = CURRENT_CALLER.get()
         if seconds < SHORT_SECONDS or not self.has_others(served):
-            self.places.release(caller)
+            self.slots.release(caller)
             return
-        asyncio.get_running_loop().call_later(min(PAUSES * seconds, MAX_PAUSE_SECONDS), self.places.release, caller)
+        asyncio.get_running_loop().call_later(min(PAUSES * seconds, MAX_PAUSE_SECONDS), self.slots.release, caller)
 
 
 _turns: WeakKeyDictionary[asyncio.AbstractEventLoop, Turns] = WeakKeyDictionary()

@@ -15,9 +15,9 @@ from kit.http.bodies import IncomingBody
 from kit.http.fairness import CURRENT_CALLER, CURRENT_LANE, REQUESTS, Caller, caller_of, lane_of
 from kit.http.paths import path_in_application
 from kit.http.problems import Problem, render
-from kit.server.places import Places, busy, too_many
 from kit.server.rate_limits import Header, RateLimits
 from kit.server.request_log import whole_send
+from kit.server.slots import Slots, busy, too_many
 
 MAX_WAIT_SECONDS = 0.5
 """The maximum wait of a request for a slot, in seconds. Then it is refused."""
@@ -51,7 +51,7 @@ class Admission:
     duration: when it starts, it releases its slot for a request, and occupies a slot for a stream. A WebSocket is a
     stream from its start.
 
-    `caller_share` is that of `Places`. `known` are the user ids of `Authorization` headers that were valid before.
+    `caller_share` is that of `Slots`. `known` are the user ids of `Authorization` headers that were valid before.
     `read_ahead` is the number of bytes of a body that are read before the request gets a slot. `rates` limit the
     requests of a caller per minute.
     """
@@ -69,8 +69,8 @@ class Admission:
     ) -> None:
         self.app, self.limit, self.max_streams, self.caller_share = app, limit, max_streams, caller_share
         self.known, self.read_ahead, self.rates = known, read_ahead, rates
-        self.of_loops: WeakKeyDictionary[asyncio.AbstractEventLoop, Places] = WeakKeyDictionary()
-        self.last: tuple[asyncio.AbstractEventLoop | None, Places] = (None, self.new_places())
+        self.of_loops: WeakKeyDictionary[asyncio.AbstractEventLoop, Slots] = WeakKeyDictionary()
+        self.last: tuple[asyncio.AbstractEventLoop | None, Slots] = (None, self.new_slots())
         """The event loop of the last request, and its slots."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -82,7 +82,7 @@ class Admission:
             await self.app(scope, receive, send)
             return
         caller = caller_of(scope, self.known)
-        request = AdmittedRequest(self.places, caller, lane_of(path), scope, receive, send)
+        request = AdmittedRequest(self.slots, caller, lane_of(path), scope, receive, send)
         if self.rates is not None:
             fields = self.rates.admit_by_lease(caller)
             if fields is None and not await self.takes_lease(self.rates, request):
@@ -91,17 +91,17 @@ class Admission:
         await (self.serve_with_body(request) if has_body(scope) else self.serve_complete(request, receive))
 
     @property
-    def places(self) -> Places:
+    def slots(self) -> Slots:
         """The slots of the running event loop."""
         loop = asyncio.get_running_loop()
-        owner, places = self.last
+        owner, slots = self.last
         if owner is not loop:
-            places = self.of_loops.setdefault(loop, self.new_places())
-            self.last = loop, places
-        return places
+            slots = self.of_loops.setdefault(loop, self.new_slots())
+            self.last = loop, slots
+        return slots
 
-    def new_places(self) -> Places:
-        return Places(self.limit, self.max_streams, self.caller_share)
+    def new_slots(self) -> Slots:
+        return Slots(self.limit, self.max_streams, self.caller_share)
 
     async def takes_lease(self, rates: RateLimits, request: "AdmittedRequest") -> bool:
         """Count the request of a caller without a lease. Returns False if it was refused, after `DELAY_SECONDS`."""
@@ -114,7 +114,7 @@ class Admission:
         return True
 
     async def serve_with_body(self, request: "AdmittedRequest") -> None:
-        body = IncomingBody(request.receive, request.places.bodies, request.caller)
+        body = IncomingBody(request.receive, request.slots.bodies, request.caller)
         try:
             is_there = await body.read_ahead(request.scope, self.read_ahead)
             if is_there:
@@ -127,7 +127,7 @@ class Admission:
             body.release()
 
     async def serve_complete(self, request: "AdmittedRequest", receive: Receive) -> None:
-        caller, lane, requests = request.caller, request.lane, request.places.requests
+        caller, lane, requests = request.caller, request.lane, request.slots.requests
         if not requests.take(caller, lane) and not await requests.wait(caller, MAX_WAIT_SECONDS, lane):
             exceeds_share = requests.exceeds_share(caller)
             await request.refuse(too_many() if exceeds_share else busy("Too many requests at once; try again.", "busy"))
@@ -144,9 +144,9 @@ class Admission:
             request.leave()
 
     async def serve_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
-        places, caller = self.places, caller_of(scope, self.known)
+        slots, caller = self.slots, caller_of(scope, self.known)
         try:
-            await self.admit_websocket(places, caller)
+            await self.admit_websocket(slots, caller)
         except Problem as problem:
             websocket = WebSocket(scope, receive, send)
             if DENIAL in scope.get("extensions", {}):
@@ -158,13 +158,13 @@ class Admission:
         try:
             await self.app(scope, receive, send)
         finally:
-            places.leave_stream(caller)
+            slots.leave_stream(caller)
 
-    async def admit_websocket(self, places: Places, caller: Caller) -> None:
+    async def admit_websocket(self, slots: Slots, caller: Caller) -> None:
         """Occupy a slot for a stream. Raises a 429 over the caller's quota, or a 503 if no slot is free."""
         if self.rates is not None:
             await self.rates.admit(caller)
-        if not places.enter_stream(caller):
+        if not slots.enter_stream(caller):
             raise busy(TOO_MANY_STREAMS, "streams")
 
 
@@ -175,8 +175,8 @@ class AdmittedRequest:
     """The header fields of the rate limits, which are added to the response."""
     is_stream = is_refused = False
 
-    def __init__(self, places: Places, caller: Caller, lane: str, scope: Scope, receive: Receive, send: Send) -> None:
-        self.places, self.caller, self.lane = places, caller, lane
+    def __init__(self, slots: Slots, caller: Caller, lane: str, scope: Scope, receive: Receive, send: Send) -> None:
+        self.slots, self.caller, self.lane = slots, caller, lane
         self.scope, self.receive, self.send_on = scope, receive, send
 
     async def send(self, message: Message) -> None:
@@ -198,19 +198,19 @@ class AdmittedRequest:
         await render(self.scope, problem)(self.scope, self.receive, self.send)
 
     async def become_stream(self) -> None:
-        if not self.places.enter_stream(self.caller):
+        if not self.slots.enter_stream(self.caller):
             outcome = "not_applied" if self.scope["method"] in ("GET", "HEAD") else "unknown"
             await self.refuse(busy(TOO_MANY_STREAMS, "streams", outcome))
             self.is_refused = True
             raise RefusedStreamError
-        self.places.requests.release(self.caller, self.lane)
+        self.slots.requests.release(self.caller, self.lane)
         self.is_stream = True
 
     def leave(self) -> None:
         if self.is_stream:
-            self.places.leave_stream(self.caller)
+            self.slots.leave_stream(self.caller)
         else:
-            self.places.requests.release(self.caller, self.lane)
+            self.slots.requests.release(self.caller, self.lane)
 
 
 def has_body(scope: Scope) -> bool:

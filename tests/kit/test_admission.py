@@ -53,9 +53,9 @@ class AdmissionClient:
 
     async def wait(self, number: int) -> list["asyncio.Task[Response]"]:
         """Start requests, and wait until they are waiting."""
-        tasks, before = [self.ask() for _ in range(number)], self.admission_layer.places.requests.waiting
+        tasks, before = [self.ask() for _ in range(number)], self.admission_layer.slots.requests.waiting
         async with asyncio.timeout(TIMEOUT_SECONDS):
-            while self.admission_layer.places.requests.waiting < before + number:  # noqa: ASYNC110  it tells nobody
+            while self.admission_layer.slots.requests.waiting < before + number:  # noqa: ASYNC110  it tells nobody
                 await asyncio.sleep(0)
         return tasks
 
@@ -100,7 +100,7 @@ def assert_refused(answer: Response) -> None:
     assert answer.json()["outcome"] == "not_applied"
 
 
-async def test_a_request_is_refused_at_once_if_all_places_and_the_queue_are_full(requests: AdmissionClient) -> None:
+async def test_a_request_is_refused_at_once_if_all_slots_and_the_queue_are_full(requests: AdmissionClient) -> None:
     inside, waiting = await requests.enter(LIMIT), await requests.wait(LIMIT)
     assert_refused(await asyncio.wait_for(requests.ask(), TIMEOUT_SECONDS / 2))  # while the others are still waiting
     assert not any(task.done() for task in (*inside, *waiting))
@@ -108,12 +108,12 @@ async def test_a_request_is_refused_at_once_if_all_places_and_the_queue_are_full
     assert {(await task).status_code for task in (*inside, *waiting)} == {200}
 
 
-async def test_a_waiting_request_is_served_when_a_place_is_free(requests: AdmissionClient) -> None:
+async def test_a_waiting_request_is_served_when_a_slot_is_free(requests: AdmissionClient) -> None:
     inside, (waiting, *_) = await requests.enter(LIMIT), await requests.wait(1)
     requests.release()
     async with asyncio.timeout(TIMEOUT_SECONDS):
         await requests.inside.entered.acquire()
-    assert requests.admission_layer.places.requests.waiting == 0
+    assert requests.admission_layer.slots.requests.waiting == 0
     requests.release(LIMIT)
     assert {(await task).status_code for task in (*inside, waiting)} == {200}
 
@@ -127,13 +127,13 @@ async def test_a_request_that_has_waited_too_long_is_refused(
         assert_refused(await requests.ask())
     requests.release(LIMIT)
     await asyncio.gather(*inside)
-    assert requests.admission_layer.places.requests.waiting == 0
+    assert requests.admission_layer.slots.requests.waiting == 0
     (again,) = await requests.enter()
     requests.release()
     assert (await again).status_code == 200
 
 
-async def test_a_waiting_client_that_disconnects_frees_its_place_in_the_queue(requests: AdmissionClient) -> None:
+async def test_a_waiting_client_that_disconnects_frees_its_slot_in_the_queue(requests: AdmissionClient) -> None:
     inside, (first, second) = await requests.enter(LIMIT), await requests.wait(LIMIT)
     first.cancel()
     await asyncio.wait([first])
@@ -150,7 +150,7 @@ async def test_paths_of_operators_are_never_refused(requests: AdmissionClient, p
     await asyncio.gather(*inside, *waiting)
 
 
-async def test_a_place_is_free_again_after_a_failure(requests: AdmissionClient) -> None:
+async def test_a_slot_is_free_again_after_a_failure(requests: AdmissionClient) -> None:
     for _ in range(2 * LIMIT):
         assert (await requests.client.get("/fail")).status_code == 500
     tasks = await requests.enter(LIMIT)
@@ -158,7 +158,7 @@ async def test_a_place_is_free_again_after_a_failure(requests: AdmissionClient) 
     await asyncio.gather(*tasks)
 
 
-async def test_a_place_is_free_again_after_a_cancellation(requests: AdmissionClient) -> None:
+async def test_a_slot_is_free_again_after_a_cancellation(requests: AdmissionClient) -> None:
     tasks = await requests.enter(LIMIT)
     for task in tasks:
         task.cancel()
@@ -168,7 +168,7 @@ async def test_a_place_is_free_again_after_a_cancellation(requests: AdmissionCli
     assert {(await task).status_code for task in others} == {200}
 
 
-async def test_a_lifespan_needs_no_place() -> None:
+async def test_a_lifespan_needs_no_slot() -> None:
     seen: list[str] = []
 
     async def inner(scope: Scope, _receive: Receive, _send: Send) -> None:
@@ -226,7 +226,7 @@ def admission_without_wait(monkeypatch: pytest.MonkeyPatch) -> Admission:
     return Admission(size_of_body, 1, caller_share=0.5, read_ahead=1000)
 
 
-async def test_a_body_that_is_under_way_takes_no_place(admission_without_wait: Admission) -> None:
+async def test_a_body_that_is_under_way_takes_no_slot(admission_without_wait: Admission) -> None:
     slow = [Upload(admission_without_wait, f"10.0.0.{number}") for number in range(2)]
     for upload in slow:
         upload.arrive(1)
@@ -237,7 +237,7 @@ async def test_a_body_that_is_under_way_takes_no_place(admission_without_wait: A
     for upload in slow:
         upload.arrive(2, is_last=True)
         assert await upload.answer() == (200, b"3")
-    assert admission_without_wait.places.bodies.used == {}
+    assert admission_without_wait.slots.bodies.used == {}
 
 
 @pytest.mark.parametrize("read_ahead", [0, 1000])
@@ -251,7 +251,7 @@ async def test_a_body_that_is_too_slow_is_a_408(admission_without_wait: Admissio
     else:
         with pytest.raises(Problem, match="bytes per second"):  # in the handler, whose application answers it
             await asyncio.wait_for(slow.task, TIMEOUT_SECONDS)
-    assert admission_without_wait.places.requests.free == 1
+    assert admission_without_wait.slots.requests.free == 1
 
 
 async def test_who_leaves_before_the_end_of_the_body_is_not_served(admission_without_wait: Admission) -> None:
@@ -277,7 +277,7 @@ async def test_slow_bodies_have_a_bounded_memory_and_one_caller_has_a_part_of_it
     for upload in (first, second):
         upload.arrive(0, is_last=True)
         assert await upload.answer() == (200, b"500")
-    assert admission_without_wait.places.bodies.used == {}
+    assert admission_without_wait.slots.bodies.used == {}
 
 
 async def test_a_body_that_is_announced_as_long_is_left_to_the_handler(admission_without_wait: Admission) -> None:
@@ -309,4 +309,4 @@ async def test_one_caller_has_a_part_of_the_streams() -> None:
     for stream in (*streams, others):
         stream.task.cancel()
     await asyncio.wait([stream.task for stream in (*streams, others)])
-    assert admission_layer.places.streams == {}
+    assert admission_layer.slots.streams == {}

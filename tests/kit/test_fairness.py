@@ -53,7 +53,7 @@ class WaitingCallers:
     """Callers that wait for slots of one semaphore, and the order in which they got them."""
 
     def __init__(self, limit: int, max_waiting: int) -> None:
-        self.places, self.served = FairSemaphore(limit, max_waiting), list[Caller]()
+        self.slots, self.served = FairSemaphore(limit, max_waiting), list[Caller]()
 
     async def wait(self, caller: Caller, number: int, seconds: float = TIMEOUT_SECONDS) -> list["asyncio.Task[bool]"]:
         tasks = [asyncio.create_task(self.enter(caller, seconds)) for _ in range(number)]
@@ -61,17 +61,17 @@ class WaitingCallers:
         return tasks
 
     async def enter(self, caller: Caller, seconds: float) -> bool:
-        has_place = self.places.take(caller) or await self.places.wait(caller, seconds)
-        if has_place:
+        has_slot = self.slots.take(caller) or await self.slots.wait(caller, seconds)
+        if has_slot:
             self.served.append(caller)
-        return has_place
+        return has_slot
 
     async def release(self, caller: Caller) -> None:
-        self.places.release(caller)
+        self.slots.release(caller)
         await asyncio.sleep(0)
 
 
-async def test_a_free_place_goes_to_the_caller_who_holds_the_fewest() -> None:
+async def test_a_free_slot_goes_to_the_caller_who_holds_the_fewest() -> None:
     callers = WaitingCallers(limit=2, max_waiting=100)
     await callers.wait("greedy", 50)
     await callers.wait("modest", 1)
@@ -104,18 +104,18 @@ async def test_when_too_many_wait_the_caller_with_the_most_loses_its_last_reques
     await asyncio.sleep(0)
     assert [task.done() for task in waiting] == [False, False, True]
     assert waiting[2].result() is False
-    assert callers.places.exceeds_share("greedy")
-    assert not callers.places.exceeds_share("modest")
+    assert callers.slots.exceeds_share("greedy")
+    assert not callers.slots.exceeds_share("modest")
     for _ in range(2):
         await callers.release(callers.served[-1])
     assert await modest
 
 
-async def test_a_caller_who_is_alone_is_not_greedy_but_may_find_no_place() -> None:
+async def test_a_caller_who_is_alone_is_not_greedy_but_may_find_no_slot() -> None:
     callers = WaitingCallers(limit=1, max_waiting=2)
     *_, last = await callers.wait("only", 4)
     assert await last is False
-    assert not callers.places.exceeds_share("only")
+    assert not callers.slots.exceeds_share("only")
 
 
 async def test_who_has_waited_long_enough_is_refused_and_leaves_no_trace() -> None:
@@ -123,7 +123,7 @@ async def test_who_has_waited_long_enough_is_refused_and_leaves_no_trace() -> No
     _, late = await callers.wait("only", 2, seconds=0.01)
     assert await late is False
     await callers.release("only")
-    assert (callers.places.free, callers.places.waiting, callers.places.queues, callers.places.callers) == (
+    assert (callers.slots.free, callers.slots.waiting, callers.slots.queues, callers.slots.callers) == (
         1,
         0,
         {},
@@ -131,15 +131,15 @@ async def test_who_has_waited_long_enough_is_refused_and_leaves_no_trace() -> No
     )
 
 
-async def test_who_leaves_gives_back_the_place_that_it_was_just_given() -> None:
+async def test_who_leaves_gives_back_the_slot_that_it_was_just_given() -> None:
     callers = WaitingCallers(limit=1, max_waiting=3)
     _, gone, leaving, staying = await callers.wait("only", 4)
     gone.cancel()
-    callers.places.release("only")
+    callers.slots.release("only")
     leaving.cancel()
     async with asyncio.timeout(TIMEOUT_SECONDS):
         assert await staying
-    assert (callers.places.free, callers.places.waiting) == (0, 0)
+    assert (callers.slots.free, callers.slots.waiting) == (0, 0)
 
 
 @pytest.fixture
@@ -180,7 +180,7 @@ async def test_without_a_connection_in_time_the_error_is_that_of_a_full_pool(poo
     assert turns_of(pooled).free == 1
 
 
-async def test_a_connection_that_is_not_made_takes_no_place(
+async def test_a_connection_that_is_not_made_takes_no_slot(
     pooled: AsyncEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(AsyncAdaptedQueuePool, "connect", lambda _: pytest.fail("There is no server."))
@@ -189,7 +189,7 @@ async def test_a_connection_that_is_not_made_takes_no_place(
     assert turns_of(pooled).free == 1
 
 
-async def test_what_was_invalidated_or_detached_gives_back_its_place(pooled: AsyncEngine) -> None:
+async def test_what_was_invalidated_or_detached_gives_back_its_slot(pooled: AsyncEngine) -> None:
     async with pooled.connect() as connection:
         await connection.invalidate()
     assert turns_of(pooled).free == 1
@@ -208,7 +208,7 @@ async def test_after_dispose_the_new_pool_counts_its_connections(pooled: AsyncEn
         await pooled.dispose()
 
 
-async def test_a_failed_reconnection_gives_back_its_place(pooled: AsyncEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_failed_reconnection_gives_back_its_slot(pooled: AsyncEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     async with pooled.connect() as connection:
         await connection.invalidate()
     with monkeypatch.context() as patch:
@@ -256,30 +256,30 @@ def test_the_requests_to_a_resource_are_a_lane(path: str, lane: str) -> None:
     assert lane_of(path) == lane
 
 
-async def test_a_lane_leaves_places_to_others() -> None:
-    places = FairSemaphore(30, 100, share=2)
-    assert [sum(places.take("any", lane) for _ in range(30)) for lane in ("/a", "/b", "/c", "/d")] == [20, 7, 2, 1]
-    assert places.free == 0
+async def test_a_lane_leaves_slots_to_others() -> None:
+    slots = FairSemaphore(30, 100, share=2)
+    assert [sum(slots.take("any", lane) for _ in range(30)) for lane in ("/a", "/b", "/c", "/d")] == [20, 7, 2, 1]
+    assert slots.free == 0
 
 
-async def test_requests_without_a_lane_may_have_all_places() -> None:
-    places = FairSemaphore(3, 100, share=2)
-    assert [places.take("any") for _ in range(4)] == [True, True, True, False]
+async def test_requests_without_a_lane_may_have_all_slots() -> None:
+    slots = FairSemaphore(3, 100, share=2)
+    assert [slots.take("any") for _ in range(4)] == [True, True, True, False]
 
 
 async def test_a_request_of_another_lane_does_not_wait_behind_those_of_a_full_lane() -> None:
-    places = FairSemaphore(6, 100, share=2)
-    while places.take("any", "/full"):
+    slots = FairSemaphore(6, 100, share=2)
+    while slots.take("any", "/full"):
         pass
-    waiting = [asyncio.create_task(places.wait("any", TIMEOUT_SECONDS, lane)) for lane in ("/full", "/full")]
+    waiting = [asyncio.create_task(slots.wait("any", TIMEOUT_SECONDS, lane)) for lane in ("/full", "/full")]
     await asyncio.sleep(0)
-    assert places.take("any", "/other")
-    assert places.take("any", "/other")
-    other = asyncio.create_task(places.wait("any", TIMEOUT_SECONDS, "/third"))
+    assert slots.take("any", "/other")
+    assert slots.take("any", "/other")
+    other = asyncio.create_task(slots.wait("any", TIMEOUT_SECONDS, "/third"))
     await asyncio.sleep(0)
-    places.release("any", "/other")
+    slots.release("any", "/other")
     assert await asyncio.wait_for(other, TIMEOUT_SECONDS)
     assert [task.done() for task in waiting] == [False, False]
     for _ in range(4):
-        places.release("any", "/full")
+        slots.release("any", "/full")
     assert await asyncio.gather(*waiting) == [True, True]

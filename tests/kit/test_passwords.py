@@ -87,7 +87,7 @@ async def test_a_caller_has_a_bounded_number_of_waiting_hashes(
     await asyncio.gather(*waiting, login)
 
 
-async def test_a_cancelled_hash_releases_its_place(
+async def test_a_cancelled_hash_releases_its_slot(
     blocking_hasher: BlockingHasher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(passwords.current_queues().others, "max_waiting", 0)

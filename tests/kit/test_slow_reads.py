@@ -31,22 +31,22 @@ class Reads:
 
 def served(requests: int) -> FairSemaphore:
     """Return the semaphore of a service that is serving this number of requests."""
-    places = FairSemaphore(100, 100)
+    slots = FairSemaphore(100, 100)
     for _ in range(requests):
-        assert places.take("")
-    return places
+        assert slots.take("")
+    return slots
 
 
 async def test_one_slow_read_runs_at_a_time_while_others_are_served() -> None:
     turns, reads = Turns(1), Reads()
     await asyncio.gather(*(turns.take(served(9), reads.read) for _ in range(4)))
-    assert (reads.most, turns.places.free) == (1, 1)
+    assert (reads.most, turns.slots.free) == (1, 1)
 
 
 async def test_slow_reads_have_no_bound_while_nothing_else_is_served() -> None:
-    turns, reads, places = Turns(1), Reads(), served(4)
+    turns, reads, slots = Turns(1), Reads(), served(4)
     turns.requests = 4
-    await asyncio.gather(*(turns.take(places, reads.read) for _ in range(4)))
+    await asyncio.gather(*(turns.take(slots, reads.read) for _ in range(4)))
     assert reads.most == 4
 
 
@@ -66,7 +66,7 @@ async def test_a_read_that_took_long_is_followed_by_a_pause(monkeypatch: pytest.
     monkeypatch.setattr(slow_reads, "MAX_PAUSE_SECONDS", 0.001)
     turns, reads = Turns(1), Reads()
     await turns.take(served(9), reads.read)
-    assert turns.places.free == 0
+    assert turns.slots.free == 0
     await turns.take(served(9), reads.read)
     assert reads.most == 1
 
@@ -74,17 +74,17 @@ async def test_a_read_that_took_long_is_followed_by_a_pause(monkeypatch: pytest.
 async def test_a_read_that_waits_too_long_begins(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slow_reads, "MAX_WAIT_SECONDS", 0.001)
     turns, reads = Turns(1), Reads()
-    turns.places.take("somebody")
+    turns.slots.take("somebody")
     assert await turns.take(served(9), lambda: reads.read("late")) == "late"
 
 
-async def test_the_place_of_a_cancelled_read_is_free_again() -> None:
+async def test_the_slot_of_a_cancelled_read_is_free_again() -> None:
     turns = Turns(1)
     task = asyncio.create_task(turns.take(served(9), asyncio.Event().wait))
     await asyncio.sleep(0)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-    assert turns.places.free == 1
+    assert turns.slots.free == 1
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ async def test_the_bound_depends_on_the_database(is_sqlite: bool, limit: int, mo
     query.served = served(9)
     for _ in range(2):
         assert await in_turn(query, lambda: Reads().read("found")) == "found"
-    assert [turns.places.limit for turns in slow_reads._turns.values()] == [limit]
+    assert [turns.slots.limit for turns in slow_reads._turns.values()] == [limit]
 
 
 async def test_requests_that_share_a_slow_read_are_not_others(monkeypatch: pytest.MonkeyPatch) -> None:

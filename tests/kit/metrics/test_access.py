@@ -98,7 +98,7 @@ async def test_the_document_shows_the_metrics_as_closed(database: Database) -> N
 async def test_the_metrics_are_read_while_the_service_is_overloaded(reader: Client, measured: Service) -> None:
     await clear(measured.runtime.database)
     measured.surrounded.app.limit = 0  # type: ignore[attr-defined]  # admission, the next layer
-    measured.surrounded.app.last = (None, measured.surrounded.app.new_places())  # type: ignore[attr-defined]
+    measured.surrounded.app.last = (None, measured.surrounded.app.new_slots())  # type: ignore[attr-defined]
     measured.surrounded.app.of_loops.clear()  # type: ignore[attr-defined]
     assert (await reader.get("/shelves/")).status_code == 503
     assert (await read(reader)).sum("http_requests_refused_total", reason="busy") >= 1

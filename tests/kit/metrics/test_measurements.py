@@ -134,16 +134,16 @@ async def test_a_body_that_is_too_large_is_counted_once(reader: Client) -> None:
     assert 1 <= difference("http_requests_refused_total", before, await read(reader), reason="body") <= 2
 
 
-async def test_requests_in_flight_and_waiting_are_read_from_the_places(measured: Service, reader: Client) -> None:
-    places = admission_of(measured).places
-    places.requests.take("somebody")
-    places.enter_stream("somebody")
+async def test_requests_in_flight_and_waiting_are_read_from_the_slots(measured: Service, reader: Client) -> None:
+    slots = admission_of(measured).slots
+    slots.requests.take("somebody")
+    slots.enter_stream("somebody")
     seen = await read(reader)
     assert seen.sum("http_requests_in_flight") == 1
     assert seen.sum("http_streams_open") == 1
     assert seen.sum("http_requests_waiting") == 0
-    places.requests.release("somebody")
-    places.leave_stream("somebody")
+    slots.requests.release("somebody")
+    slots.leave_stream("somebody")
     assert (await read(reader)).sum("http_requests_in_flight") == 0
 
 

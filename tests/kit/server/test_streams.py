@@ -108,7 +108,7 @@ async def served(service: Service) -> AsyncIterator[str]:
 
 @pytest.mark.untraced
 @pytest.mark.parametrize("path", ["/response", "/lines", "/events"])
-async def test_endless_streams_do_not_occupy_the_places_of_other_requests(source: Source, path: str) -> None:
+async def test_endless_streams_do_not_occupy_the_slots_of_other_requests(source: Source, path: str) -> None:
     async with (
         served(streaming_service(source)) as url,
         httpx.AsyncClient(base_url=url, timeout=TIMEOUT_SECONDS) as client,
@@ -164,7 +164,7 @@ async def test_a_stream_that_is_refused_is_aborted_and_logged_without_a_tracebac
     assert not [record for record in caplog.records if record.exc_info]
 
 
-async def test_streams_that_end_release_their_places(source: Source) -> None:
+async def test_streams_that_end_release_their_slots(source: Source) -> None:
     async with asking(streaming_service(source)) as client:
         for _ in range(3 * STREAMS):
             assert (await client.get("/short")).text == "ab"
@@ -219,7 +219,7 @@ async def test_a_head_of_an_endless_stream_ends_while_its_client_stays(source: S
     await until_collected(lambda: source.listeners == 0)
 
 
-def test_websockets_have_places_of_streams(source: Source) -> None:
+def test_websockets_have_slots_of_streams(source: Source) -> None:
     client = TestClient(streaming_service(source))
     with client:
         sockets = [client.websocket_connect("/ws") for _ in range(STREAMS)]
@@ -250,7 +250,7 @@ async def test_a_websocket_is_closed_where_the_server_cannot_refuse_it_with_a_re
     assert [(message["type"], message["code"]) for message in sent] == [("websocket.close", 1013)]
 
 
-async def test_each_event_loop_has_places_of_its_own() -> None:
+async def test_each_event_loop_has_slots_of_its_own() -> None:
     entered = asyncio.Event()
 
     async def slow(scope: Scope, receive: Receive, send: Send) -> None:

@@ -145,7 +145,7 @@ async def test_a_request_that_is_refused_before_fastapi_has_a_span_too(
     reader: Reader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def refuse(*_: Any, **__: Any) -> None:
-        raise Problem(503, "No place is free.", kind="busy")
+        raise Problem(503, "No slot is free.", kind="busy")
 
     monkeypatch.setattr("kit.server.admission.Admission.__call__", refuse)
     answers = [await reader.client.get("/shelves/"), await reader.client.request("BREW", "/shelves/")]

@@ -7,11 +7,11 @@ from kit.http.events import COUNTS
 from kit.http.fairness import Caller, FairSemaphore
 from kit.http.problems import Problem, unavailable
 
-PLACE_SHARE = 9
+SLOT_SHARE = 9
 """The maximum ratio of a resource's slots to the free ones. A resource alone gets nine tenths of all slots."""
 
 
-class Places:
+class Slots:
     """The slots for requests and for streams in one event loop. At most `limit` further requests wait for a slot.
 
     A caller may use the fraction `caller_share` of the streams, whose duration is unlimited, and of the memory for
@@ -19,7 +19,7 @@ class Places:
     """
 
     def __init__(self, limit: int, max_streams: int, caller_share: float) -> None:
-        self.requests, self.bodies = FairSemaphore(limit, limit, PLACE_SHARE), BodyMemory(caller_share)
+        self.requests, self.bodies = FairSemaphore(limit, limit, SLOT_SHARE), BodyMemory(caller_share)
         self.max_streams, self.streams_per_caller = max_streams, max(1, round(max_streams * caller_share))
         self.streams: Counter[Caller] = Counter()
 
