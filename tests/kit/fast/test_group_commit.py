@@ -13,13 +13,13 @@ from sqlmodel import col, select
 
 from kit.auth.checked_sessions import NotStored
 from kit.database.databases import Database
-from kit.database.errors import RolledBack, meaning_of
+from kit.database.errors import RolledBack
 from kit.fast import batches, driver, group_commit, single_insert
-from kit.fast.group_commit import GroupCommit
 from kit.models.entities import Entity
+from tests.kit.fast.held_batches import HeldBatches, checked_out, repeated
 from tests.kit.fast.notes import FastLabel, FastNote, FastReply, note
 from tests.kit.probes import at_commit, execute
-from tests.waiting import TIMEOUT_SECONDS
+from tests.waiting import TIMEOUT_SECONDS, until
 
 pytestmark = pytest.mark.each_engine
 
@@ -31,40 +31,30 @@ Step = Callable[[Any], Awaitable[Any]]
 
 
 async def post(database: Database, make: Make, before_commit: Step | None = None) -> Entity:
-    """Store a row as a request does: it runs again if its transaction was rolled back."""
-    for _ in range(10):
-        try:
-            async with database.write() as session:
-                session.add(row := make())
-                await session.prepare_commit()
-                if before_commit:
-                    await before_commit(row)
-                await session.commit()
-                return row
-        except (RolledBack, OSError) as failure:
-            if meaning_of(failure) not in ("again", "lost"):
-                raise
-    raise AssertionError("it ran too often")
+    """Store a row as a request does."""
+
+    async def attempt() -> Entity:
+        async with database.write() as session:
+            session.add(row := make())
+            await session.prepare_commit()
+            if before_commit:
+                await before_commit(row)
+            await session.commit()
+            return row
+
+    return await repeated(attempt)
 
 
-async def until(happens: Callable[[], bool]) -> None:
-    async with asyncio.timeout(LONG):
-        while not happens():  # noqa: ASYNC110  no event comes from there
-            await asyncio.sleep(0.005)
-
-
-class HeldInserts:
-    """Lets one INSERT begin, and no other until `go` is called, so that the later ones form a batch."""
+class HeldInserts(HeldBatches):
+    """Holds the first INSERT until `opened` is set, so that later ones form a batch."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, database: Database) -> None:
-        self.database, self.opened = database, asyncio.Event()
+        super().__init__(monkeypatch, database)
         self.sizes: list[int] = []
         """The number of rows of each transaction."""
         self.lock_timeouts: list[float | None] = []
-        self.failures: list[Exception] = []
         self.insert = driver.insert
         monkeypatch.setattr(driver, "insert", self.store)
-        monkeypatch.setattr(group_commit, "MAX_WAIT_SECONDS", LONG)
 
     async def store(self, connection: PoolProxiedConnection, sql: str, rows: Sequence[Any], *timeouts: Any) -> Any:
         self.sizes.append(len(rows))
@@ -74,27 +64,9 @@ class HeldInserts:
             raise self.failures.pop()
         return await self.insert(connection, sql, rows, *timeouts)
 
-    @property
-    def group(self) -> GroupCommit:
-        group: GroupCommit = self.database.write().shortcuts.group_commit  # type: ignore[attr-defined]
-        return group
-
-    @property
-    def waiting(self) -> int:
-        return sum(len(batch.members) for batch in self.group.collecting.values())
-
     async def enter(self, *makes: Make, before_commit: Step | None = None) -> list[asyncio.Task[Entity]]:
         """Start these requests. The first one inserts; the others wait for it."""
-        tasks = [asyncio.create_task(post(self.database, make, before_commit)) for make in makes]
-        await until(lambda: self.waiting == len(makes) - 1)
-        return tasks
-
-    async def finish(self, tasks: Sequence[asyncio.Task[Entity]]) -> list[Any]:
-        """Let all requests finish. Returns the rows, or the types of the exceptions."""
-        self.opened.set()
-        results = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), LONG)
-        await until(lambda: not any(self.group.open.values()))
-        return [type(result) if isinstance(result, BaseException) else result for result in results]
+        return await self.started([post(self.database, make, before_commit) for make in makes])
 
 
 @pytest.fixture
@@ -113,11 +85,6 @@ def replies(*note_ids: int | None) -> list[Make]:
 async def stored(database: Database, entity: Any = FastNote) -> list[str]:
     async with database.write() as session:
         return sorted((await session.exec(select(entity.text))).all())
-
-
-def checked_out(database: Database) -> int:
-    pool: Any = database.writer.pool
-    return int(pool.checkedout())
 
 
 async def test_rows_that_arrive_during_an_insert_share_a_transaction(inserts: HeldInserts, plain: Database) -> None:

@@ -12,17 +12,17 @@ from sqlalchemy.pool import PoolProxiedConnection
 from sqlmodel import col, select
 
 from kit.database.databases import Database
-from kit.database.errors import RolledBack, meaning_of
+from kit.database.errors import RolledBack
 from kit.fast import batches, driver, group_commit
 from kit.fast.batches import Member
-from kit.fast.group_commit import GroupCommit
 from kit.fast.single_update import SingleUpdate
 from kit.fast.update_batches import UpdateBatch, UpdateMember
 from kit.fast.update_handlers import UpdateHandler
+from tests.kit.fast.held_batches import HeldBatches, checked_out, repeated
 from tests.kit.fast.notes import FastNote, note, store
 from tests.kit.fast.test_update_handlers import changing
 from tests.kit.probes import execute
-from tests.waiting import TIMEOUT_SECONDS
+from tests.waiting import TIMEOUT_SECONDS, until
 
 pytestmark = pytest.mark.each_engine
 
@@ -50,42 +50,31 @@ def refuse(_: Any) -> None:
 
 
 async def request(database: Database, ident: Any, change: Change, handler: UpdateHandler | None = None) -> Any:
-    """Change a row as a request does: it runs again if its transaction was rolled back. Returns the row."""
-    for _ in range(10):
-        try:
-            async with changing(database, handler) as session:
-                row = await session.get(FastNote, ident)
-                change(row)
-                await session.prepare_commit()
-                await session.commit()
-                return row
-        except (RolledBack, OSError) as failure:
-            if meaning_of(failure) not in ("again", "lost"):
-                raise
-    raise AssertionError("it ran too often")
+    """Change a row as a request does. Returns the row."""
+
+    async def attempt() -> Any:
+        async with changing(database, handler) as session:
+            row = await session.get(FastNote, ident)
+            change(row)
+            await session.prepare_commit()
+            await session.commit()
+            return row
+
+    return await repeated(attempt)
 
 
-async def until(happens: Callable[[], bool]) -> None:
-    async with asyncio.timeout(LONG):
-        while not happens():  # noqa: ASYNC110  no event comes from there
-            await asyncio.sleep(0.005)
-
-
-class HeldChanges:
+class HeldChanges(HeldBatches):
     """Holds the first transaction at its lock until `opened` is set, so that later changes form a batch."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, database: Database) -> None:
-        self.database, self.opened = database, asyncio.Event()
+        super().__init__(monkeypatch, database)
         self.locks: list[int] = []
         """The number of ids in each SELECT … FOR UPDATE. The fast path pads them to a power of two."""
         self.stored: list[int] = []
         """The number of rows of each UPDATE."""
-        self.failures: list[BaseException] = []
-        """Raised instead of the UPDATE of a batch."""
         self.lock, self.write = driver.lock, driver.write
         monkeypatch.setattr(driver, "lock", self.hold)
         monkeypatch.setattr(driver, "write", self.store)
-        monkeypatch.setattr(group_commit, "MAX_WAIT_SECONDS", LONG)
 
     async def hold(self, connection: PoolProxiedConnection, sql: str, arguments: Sequence[Any], **options: Any) -> Any:
         self.locks.append(len(arguments))
@@ -98,27 +87,9 @@ class HeldChanges:
             raise self.failures.pop()
         return await self.write(connection, kind, sql, rows)
 
-    @property
-    def group(self) -> GroupCommit:
-        group: GroupCommit = self.database.write().shortcuts.group_commit  # type: ignore[attr-defined]
-        return group
-
-    @property
-    def waiting(self) -> int:
-        return sum(len(batch.members) for batch in self.group.collecting.values())
-
     async def enter(self, *changes: tuple[int, Change]) -> list[asyncio.Task[Any]]:
         """Start these requests. The first one locks its row; the others wait for it."""
-        tasks = [asyncio.create_task(request(self.database, ident, change)) for ident, change in changes]
-        await until(lambda: self.waiting == len(changes) - 1)
-        return tasks
-
-    async def finish(self, tasks: Sequence[asyncio.Task[Any]]) -> list[Any]:
-        """Let all requests finish. Returns the rows, or the types of the exceptions."""
-        self.opened.set()
-        results = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), LONG)
-        await until(lambda: not any(self.group.open.values()))
-        return [type(result) if isinstance(result, BaseException) else result for result in results]
+        return await self.started([request(self.database, ident, change) for ident, change in changes])
 
 
 @pytest.fixture
@@ -133,11 +104,6 @@ async def stars(database: Database) -> dict[int, tuple[int | None, int]]:
     async with database.read() as session:
         rows = await session.exec(select(FastNote).where(col(FastNote.version) > 1))
         return {row.id: (row.stars, row.version) for row in rows}
-
-
-def checked_out(database: Database) -> int:
-    pool: Any = database.writer.pool
-    return int(pool.checkedout())
 
 
 def increased(*idents: int) -> list[tuple[int, Change]]:
