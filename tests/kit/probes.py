@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import text
 
 from kit import Database
+from kit.http.principals import CURRENT_PRINCIPAL, Principal
 from tests.engines import Client
 from tests.waiting import TIMEOUT_SECONDS as TIMEOUT_SECONDS
 from tests.waiting import until as until
@@ -118,3 +119,13 @@ async def read_all(client: Client, path: str) -> list[Json]:
     while page := await read(client, path, sort="id", limit=100, offset=len(rows)):
         rows += page
     return rows
+
+
+@contextmanager
+def acting_as(principal: Principal) -> Iterator[None]:
+    """Set the principal during the block."""
+    token = CURRENT_PRINCIPAL.set(principal)
+    try:
+        yield
+    finally:
+        CURRENT_PRINCIPAL.reset(token)

@@ -16,7 +16,7 @@ from kit.query import known_plans, plans, totals
 from tests.engines import url_for
 from tests.explained import check_list
 from tests.kit.bookshop import NoteQuery
-from tests.kit.fast.notes import acting_as
+from tests.kit.probes import acting_as
 from tests.kit.service import create_tables
 from tests.kit.tales import TABLES, SongQuery, Tale, TaleQuery
 

@@ -1,7 +1,5 @@
 """The tables of the fast path's tests, in a separate registry, so that no migration creates them."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from decimal import Decimal
 from enum import Enum, StrEnum
 from types import MappingProxyType
@@ -14,7 +12,7 @@ from starlette.datastructures import QueryParams
 
 from kit.auth.privacy import NO_FIELDS, private_fields_of
 from kit.database.databases import Database
-from kit.http.principals import CURRENT_PRINCIPAL, Principal
+from kit.http.principals import CURRENT_PRINCIPAL
 from kit.models.entities import Entity, Stamped, UUIDEntity
 from kit.models.privacy import PRIVATE
 from kit.models.reads import Read, UUIDRead
@@ -166,16 +164,6 @@ def asked(kind: type[ListQuery], text: str = "") -> ListQuery:
     query.root_path, query.related = "", {}
     query.hidden = NO_FIELDS if CURRENT_PRINCIPAL.get().is_superuser else private_fields_of(kind.model)
     return query
-
-
-@contextmanager
-def acting_as(principal: Principal) -> Iterator[None]:
-    """Set the principal during the block."""
-    token = CURRENT_PRINCIPAL.set(principal)
-    try:
-        yield
-    finally:
-        CURRENT_PRINCIPAL.reset(token)
 
 
 async def store(database: Database, *rows: Entity) -> None:

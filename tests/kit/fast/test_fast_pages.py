@@ -53,11 +53,11 @@ from tests.kit.fast.notes import (
     FastReply,
     FastReplyQuery,
     FastReplyRead,
-    acting_as,
     asked,
     note,
     store,
 )
+from tests.kit.probes import acting_as
 
 QUERIES = [
     (FastNoteQuery, ""),

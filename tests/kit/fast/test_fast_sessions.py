@@ -25,8 +25,8 @@ from kit.http.principals import Principal
 from kit.http.problems import Problem
 from kit.models.entities import Entity
 from tests.kit.fast.conftest import opened
-from tests.kit.fast.notes import Colour, FastAside, FastLabel, FastNote, FastReply, acting_as, note, store
-from tests.kit.probes import left_out
+from tests.kit.fast.notes import Colour, FastAside, FastLabel, FastNote, FastReply, note, store
+from tests.kit.probes import acting_as, left_out
 
 on_sqlite = pytest.mark.parametrize("engine", ["sqlite"], indirect=True, scope="session")
 

@@ -17,7 +17,8 @@ from kit.fast import driver
 from kit.fast.update_handlers import UpdateHandler, awaits_only_get
 from kit.fast.write_sessions import FastWriteSession
 from kit.http.principals import Principal
-from tests.kit.fast.notes import Colour, FastLabel, FastNote, FastReply, acting_as, note, store
+from tests.kit.fast.notes import Colour, FastLabel, FastNote, FastReply, note, store
+from tests.kit.probes import acting_as
 
 
 async def patch(note_id: int, session: Any) -> None:
