@@ -22,7 +22,7 @@ from kit.models.entities import Entity
 
 Requirement = tuple[type[Entity] | None, Any]
 """An entity and the id of a row that must belong to the principal, or None and an id that must be the principal's."""
-MAX_IDS = 1000
+MAX_IDS = 10_000
 """The maximum number of ids in a statement. Both databases allow about 32,000 parameters."""
 
 
