@@ -157,7 +157,8 @@ class Cluster:
         raise LookupError("There is no primary.")
 
     def standbys(self) -> list[int]:
-        return [node for node in NODES if node != self.leader()]
+        leader = self.leader()
+        return [node for node in NODES if node != leader]
 
     def has_primary(self) -> bool:
         """Return whether a PostgreSQL accepts writes."""
