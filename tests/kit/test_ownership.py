@@ -61,6 +61,7 @@ from sqlalchemy.orm.exc import ObjectDeletedError
 from sqlalchemy.schema import DropTable
 from sqlmodel import Field, Relationship, SQLModel, col, func, select
 
+from kit.auth import requirements
 from kit.auth.owner_fields import Absent, Owner
 from kit.auth.owners import OwnershipError, owned_parent
 from kit.auth.ownership import GuardedSession, check_new_row
@@ -734,7 +735,11 @@ async def test_a_row_is_checked_by_what_the_session_has_loaded(database: Databas
 
 
 @pytest.mark.untraced
-async def test_many_rows_are_checked_by_one_query(database: Database) -> None:
+@pytest.mark.parametrize(("most", "queries"), [(requirements.MAX_IDS, 1), (1000, 2)])
+async def test_many_rows_are_checked_by_few_queries(
+    database: Database, monkeypatch: pytest.MonkeyPatch, most: int, queries: int
+) -> None:
+    monkeypatch.setattr(requirements, "MAX_IDS", most)
     ids = range(5000, 6500)
     notes = [new(id=ident, owner_id=ME) for ident in ids]
     await written_by(database, UNRESTRICTED, exec_(insert(Note), notes), restricted=False)
@@ -743,7 +748,7 @@ async def test_many_rows_are_checked_by_one_query(database: Database) -> None:
         asked: list[str] = []
         event.listen(database.writer.sync_engine, "before_cursor_execute", lambda *values: asked.append(values[2]))
         await session.insert_all([Line(note_id=ident) for ident in ids])
-        assert len([statement for statement in asked if statement.startswith("SELECT")]) == 2
+        assert len([statement for statement in asked if statement.startswith("SELECT")]) == queries
 
 
 LINE_ALIAS: Any = aliased(Line)
