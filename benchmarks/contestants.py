@@ -58,7 +58,7 @@ class Contestant:
 
 
 def ours(what: str, *left_out: Mapping[str, str], on_sqlite: bool = False) -> Contestant:
-    """Return our service with production settings, except for these, which turn features off."""
+    """Return our service with production settings. The settings given here replace some, to turn features off."""
     command = (sys.executable, "-m", "uvicorn", "main:app", "--port")
     settings = {name: value for settings in left_out for name, value in settings.items()}
     return Contestant(what, command, settings, has_token=NO_TOKEN not in left_out, on_sqlite=on_sqlite)

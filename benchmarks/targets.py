@@ -86,7 +86,7 @@ def against_peers(group: Group) -> Iterator[Verdict]:
 
 
 def costs(get: Group) -> Iterator[Verdict]:
-    """Yield the verdicts on the cost of tokens and on that of log lines."""
+    """Yield whether the targets for the costs of a token and of a log line are reached, one result for each."""
     for what, name, bound in (("a token", WITH_TOKEN, TOKEN_COST), ("a log line", WITH_LOG, LOG_COST)):
         if get.has(name):
             yield at_most(

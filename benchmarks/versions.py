@@ -58,7 +58,7 @@ def checked_out(commit: str, folder: Path) -> Iterator[Path]:
 
 
 def prepare(name: str, folder: Path, url: str) -> None:
-    """Migrate a database and create a superuser by the commands of the version itself: its tables may differ."""
+    """Migrate a database and create a superuser, with the commands of this version, whose tables may differ."""
     root = {f"SUPERUSER_{field.upper()}": value for field, value in ROOT.items()}
     root["SUPERUSER_EMAIL"] = "root@example.com"
     environment = {**os.environ, **root, "DATABASE_URL": url, "SECRET_KEY": PRODUCTION["SECRET_KEY"]}

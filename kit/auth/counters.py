@@ -27,7 +27,7 @@ A fixed window begins with its first hit. A moving window is the time until now,
 
 
 def refuse_other_storage(url: str) -> None:
-    """Raise a ValueError for a URL that is neither `memory://` nor that of a Redis."""
+    """Raise a ValueError unless the URL is `memory://` or the URL of a Redis server."""
     if url != MEMORY and not url.startswith(REDIS):
         raise ValueError("must be memory://, redis://… or rediss://…")
 

@@ -69,7 +69,7 @@ class LoginLimits:
 
     @asynccontextmanager
     async def attempt(self, account: str, address: str) -> AsyncIterator[Attempt]:
-        """Admit a login attempt, which lasts until the block ends. Yields the function that counts it as failed.
+        """Count the `with` block as a login attempt. Yields the function to await if the login failed.
 
         Raises a 429 with `Retry-After` after too many failures, and a 503 if Redis does not answer. Attempts that have
         not ended count as failed, so that concurrent attempts cannot exceed the limit.

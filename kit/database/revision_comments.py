@@ -1,4 +1,4 @@
-"""Comments in migrations: how many rows an operation loses data of or fails on, and which columns may be renamed."""
+"""Comments in migrations: how many rows lose data, how many make a step fail, and which columns may be renamed."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -191,7 +191,7 @@ async def _collect(
     names: Sequence[str],
     number: int,
 ) -> list[Sequence[Any]]:
-    """Return up to `number` rows in the order of the list, from the keyset position or from the offset on."""
+    """Return up to `number` rows in the order of the list. The first row is given by the keyset position or offset."""
     offset = query.given.get("offset") or None
     values = {f"position_{index}": value for index, value in enumerate(position)}
     columns = [getattr(query.model, name) for name in names]

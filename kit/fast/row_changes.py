@@ -34,7 +34,7 @@ class RowChange:
         raise RolledBack
 
     async def store(self, dialect: Dialect, *, has_others: bool) -> None:
-        """Execute the UPDATE of the row, if it was changed. If there are other rows to store, `give_up`."""
+        """Execute the UPDATE of the row if it was changed. Calls `give_up` if the request stores other rows too."""
         if self.is_given_up or has_others:
             self.give_up()
         if self.row is None:

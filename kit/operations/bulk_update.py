@@ -32,7 +32,7 @@ async def change_many(
     changes: Mapping[str, Any],
     *conditions: ColumnElement[bool],
 ) -> Updated:
-    """Set the columns in `changes` of all rows with these ids that satisfy `conditions`, and raise their versions.
+    """Update the rows with these ids that satisfy all `conditions`: set `changes`, and increment the versions.
 
     Returns the number of rows. It includes those that have the new values already, whose version stays the same. If a
     row is missing, nothing is changed, and a 404 points at its id.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from kit.query.list_query import ListQuery
 
 MAX_ORDERS = 500
-"""The maximum size of the LRU cache of orders."""
+"""The maximum number of sort orders that are kept in the LRU cache."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +54,7 @@ class Order:
 
     @cached_property
     def everything(self) -> Segment:
-        """A single segment with all rows."""
+        """The segment that contains all rows of the list."""
         return Segment(true(), self.keys)
 
     def parts(self, position: Sequence[Any], *, has_offset: bool) -> list[Segment]:

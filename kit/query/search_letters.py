@@ -1,4 +1,4 @@
-"""Search letters: those that FTS5, the search index of SQLite, folds differently from the kit, or does not find."""
+"""Search letters: letters that FTS5 (the search index of SQLite) cannot find, or folds in another way than the kit."""
 
 from collections.abc import Callable
 from contextlib import closing

@@ -57,7 +57,7 @@ def refuse_options(options: Mapping[str, Any]) -> None:
 
 
 def unlisted_route(entry: Entry, public: Collection[str], closed: Collection[str]) -> Iterator[str]:
-    """Yield an error if a route needs no token, but is not listed in `public`."""
+    """Yield an error message if a route can be used without a token and is not in the list `public`."""
     if permission_of(entry, public, closed) is Who.ANYONE and entry.name not in public:
         yield f'{entry.description} is for ANYONE, but is not in `public`: add "{entry.name}" there.'
 
@@ -74,7 +74,7 @@ def unknown_names(names: Collection[str], public: Collection[str], closed: Colle
 
 
 def never_called(entries: Iterable[Entry]) -> Iterator[str]:
-    """Yield an error for each further handler of the same method and path, which would never be called."""
+    """Yield an error for each handler that is never called, because an earlier one has the same method and path."""
     first: dict[str, Entry] = {}
     for entry in entries:
         if isinstance(entry.route, APIRoute) and entry.context.include_in_schema:

@@ -35,11 +35,11 @@ class Places:
     patroni: list[int]
     postgres: list[int]
     primary: int
-    """The port of HAProxy that leads to the primary."""
+    """The port on which HAProxy forwards to the primary."""
     standbys: int
-    """The port of HAProxy that leads to the standbys."""
+    """The port on which HAProxy forwards to the standbys."""
     front: int
-    """The port of HAProxy that leads to the services."""
+    """The port on which HAProxy forwards to the services."""
     statistics: int
     pgbouncer: int
     services: list[int]
