@@ -78,8 +78,8 @@ def name_of(rows: Any) -> str:
     return str(getattr(rows, "name", "")).casefold()
 
 
-def entities(parent: type[Entity] = Entity) -> Iterator[type[Entity]]:
-    """Yield all subclasses of `parent` that have a table."""
+def entities(parent: type[Any] = Entity) -> Iterator[type[Entity]]:
+    """Yield all subclasses of `parent` that have a table: entities, if `parent` is one."""
     for child in parent.__subclasses__():
         if inspect(child, raiseerr=False) is not None:
             yield child

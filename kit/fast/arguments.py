@@ -15,14 +15,14 @@ from fastapi.params import Form
 from fastapi.routing import RouteContext
 from pydantic_core import PydanticUndefined
 
-from kit.operations.arguments import RESOLVERS, SERVED_BY_UNIT, Resolver
+from kit.operations.arguments import RESOLVERS, SERVED_BY_UNIT, NamedResolver
 from kit.operations.unit_of_work import Unit
 
 
 class Arguments:
     """Resolves the arguments of one handler."""
 
-    def __init__(self, route: RouteContext, dependencies: list[tuple[str, Resolver, bool]]) -> None:
+    def __init__(self, route: RouteContext, dependencies: list[NamedResolver]) -> None:
         dependant: Dependant = route.dependant
         self.path = [(field.name, field.alias, field) for field in dependant.path_params]
         self.query = dependant.query_params
@@ -81,8 +81,8 @@ class Arguments:
         return {field.name: value}, wrong
 
 
-def resolver_of(part: Dependant) -> tuple[str, Resolver, bool] | None:
-    """Return the name of a dependency's argument, its resolver, and whether that is async; None if unsupported."""
+def resolver_of(part: Dependant) -> NamedResolver | None:
+    """Return the resolver of a dependency; None if unsupported."""
     if part.name and part.call in RESOLVERS:
         return part.name, RESOLVERS[part.call], False
     if not part.name or not part.call or not part.request_param_name or not needs_request_only(part):

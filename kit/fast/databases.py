@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from importlib import import_module
 
 from kit.database.databases import Database
@@ -45,8 +45,12 @@ def use_fast_sessions(
     return leave_out
 
 
+@cache
 def failing_shortcuts() -> frozenset[str]:
-    """Return the names of the shortcuts that fail the self-test; of all if the self-test cannot be imported."""
+    """Return the names of the shortcuts that fail the self-test; of all if the self-test cannot be imported.
+
+    The self-test runs once in a process: its result depends on the installed libraries only.
+    """
     try:
         self_test = import_module("kit.fast.self_test")  # imported late, as it declares tables
     except (ImportError, AttributeError) as failure:

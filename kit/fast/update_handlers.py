@@ -9,6 +9,7 @@ import inspect
 import textwrap
 from collections.abc import Callable, Collection
 from contextlib import suppress
+from functools import cached_property
 from typing import Any
 
 CHANGING = frozenset({"PATCH", "POST", "PUT"})
@@ -18,10 +19,15 @@ ASYNC = (ast.AsyncFor, ast.AsyncWith, ast.Yield, ast.YieldFrom)
 
 
 class UpdateHandler:
-    """Stores in `is_possible` whether a handler is an update handler. Set to False if it proves not to be one."""
+    """Tells whether a handler is an update handler."""
 
     def __init__(self, methods: Collection[str], handler: Callable[..., Any]) -> None:
-        self.is_possible = CHANGING.issuperset(methods) and awaits_only_get(handler)
+        self.methods, self.handler = methods, handler
+
+    @cached_property
+    def is_possible(self) -> bool:
+        """Whether it may be an update handler: so its source says, at the first request. Set to False if it is not."""
+        return CHANGING.issuperset(self.methods) and awaits_only_get(self.handler)
 
 
 def awaits_only_get(handler: Callable[..., Any]) -> bool:

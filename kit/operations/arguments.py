@@ -27,6 +27,8 @@ from kit.operations.route import Operation, query_variant
 from kit.operations.unit_of_work import UNIT, Handle, Unit
 
 Resolver = Callable[[Unit], Any]
+NamedResolver = tuple[str, Resolver, bool]
+"""The name of a handler's argument, its resolver, and whether that is async."""
 SERVED_BY_UNIT = (check_permission, compose_text, commit_before_response)
 """The application's dependencies without a value. The unit of work does the same, so they are skipped."""
 
@@ -42,8 +44,8 @@ RESOLVERS: dict[Any, Resolver] = {get_session: session_of, get_read_session: ses
 """The dependencies whose value is an attribute of the unit of work, each with its getter."""
 
 
-def resolver_of(part: Dependant) -> tuple[str, Resolver, bool] | None:
-    """Return the name of a dependency's argument, its resolver, and whether that is async; None if unsupported."""
+def resolver_of(part: Dependant) -> NamedResolver | None:
+    """Return the resolver of a dependency; None if unsupported."""
     make: Any = part.call
     if not part.name:
         return None
@@ -55,7 +57,27 @@ def resolver_of(part: Dependant) -> tuple[str, Resolver, bool] | None:
     return None
 
 
-def direct_handle(route: Operation, contexts: Sequence[RouteContext]) -> Handle | None:
+class DirectHandle:
+    """Serves an operation by its inner route, with the kit's dependencies resolved by the unit of work."""
+
+    def __init__(self, context: RouteContext, handler: Handler, resolvers: Sequence[NamedResolver]) -> None:
+        self.context, self.handler, self.resolvers = context, handler, resolvers
+
+    @functools.cached_property
+    def inner(self) -> Handle:
+        """The function that serves the inner route. To make it takes milliseconds, so the first request does."""
+        return inner_route(self.context, self.handler, {name for name, _, _ in self.resolvers}).get_route_handler()
+
+    async def __call__(self, request: Request) -> Response:
+        unit = UNIT.get()
+        assert unit is not None
+        for name, resolve, is_awaitable in self.resolvers:
+            value = resolve(unit)
+            unit.arguments[name] = await value if is_awaitable else value
+        return await self.inner(request)
+
+
+def direct_handle(route: Operation, contexts: Sequence[RouteContext]) -> DirectHandle | None:
     """Return the function that serves an operation by its inner route; None if FastAPI has to solve its dependencies.
 
     `contexts` has one context for each inclusion of the router. If there are several, FastAPI has to choose one for
@@ -66,19 +88,7 @@ def direct_handle(route: Operation, contexts: Sequence[RouteContext]) -> Handle 
         return None
     parts = [part for part in context.dependant.dependencies if part.call not in SERVED_BY_UNIT]
     resolvers = [resolver for resolver in map(resolver_of, parts) if resolver is not None]
-    if len(resolvers) < len(parts):
-        return None
-    handle = inner_route(context, route.handler, {name for name, _, _ in resolvers}).get_route_handler()
-
-    async def serve(request: Request) -> Response:
-        unit = UNIT.get()
-        assert unit is not None
-        for name, resolve, is_awaitable in resolvers:
-            value = resolve(unit)
-            unit.arguments[name] = await value if is_awaitable else value
-        return await handle(request)
-
-    return serve
+    return DirectHandle(context, route.handler, resolvers) if len(resolvers) == len(parts) else None
 
 
 def inner_route(context: RouteContext, handler: Handler, names: set[str]) -> APIRoute:
