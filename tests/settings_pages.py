@@ -70,7 +70,7 @@ def example() -> str:
 def tables() -> Iterator[str]:
     """Yield the sections of the page. The name of the service is `NAME`: the page is the same for all services."""
     for heading, fields in grouped():
-        yield f"## {heading}\n\n| name | default | what it does |\n|---|---|---|\n"
+        yield f"## {heading}\n\n| name | default | effect |\n|---|---|---|\n"
         for name, field in fields.items():
             default = default_of(name, field).replace(NAME, "NAME")
             yield f"| `{name.upper()}` | {f'`{default}`' if default else 'none'} | {field.description} |\n"
