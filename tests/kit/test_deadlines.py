@@ -87,6 +87,7 @@ def checked_out(database: Database) -> int:
     return sum(pool.checkedout() for pool in pools)
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_past_the_deadline_the_response_is_a_504_and_nothing_is_stored(
     service: Service, probed: Client, database: Database, method: str
@@ -129,6 +130,7 @@ def slow_down(database: Database, monkeypatch: pytest.MonkeyPatch, seconds: floa
     monkeypatch.setattr(kind, "commit", slowly)
 
 
+@pytest.mark.untraced
 async def test_the_deadline_does_not_interrupt_a_commit(
     service: Service, probed: Client, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -221,6 +223,7 @@ async def test_a_read_of_a_connected_client_is_answered(service: Service, probed
     assert await asking == 204
 
 
+@pytest.mark.untraced
 @pytest.mark.usefixtures("polling_disconnects")
 async def test_a_write_of_a_disconnected_client_is_executed_to_its_end(service: Service, probed: Client) -> None:
     caller = Caller()
@@ -233,6 +236,7 @@ async def test_a_write_of_a_disconnected_client_is_executed_to_its_end(service: 
     assert len(await read(probed, "/shelves/")) == 1
 
 
+@pytest.mark.untraced
 @on_sqlite
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_a_statement_of_sqlite_that_takes_too_long_is_a_504(
@@ -247,6 +251,7 @@ async def test_a_statement_of_sqlite_that_takes_too_long_is_a_504(
     await hasty.dispose()
 
 
+@pytest.mark.untraced
 @on_sqlite
 async def test_a_cancelled_statement_of_sqlite_does_not_keep_the_file_locked(service: Service, probed: Client) -> None:
     with with_attributes(service.runtime, request_timeout=SOON):

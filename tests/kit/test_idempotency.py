@@ -197,6 +197,7 @@ async def test_with_and_without_its_slash_a_path_is_the_same(client: Client) -> 
     assert await number_of(client, "/books/") == 1
 
 
+@pytest.mark.untraced
 async def test_a_response_without_a_body_is_replayed_too(probed: Client) -> None:
     first, again = [await post(probed, "/probes/nothing") for _ in range(2)]
     assert (first.status_code, first.content) == (204, b"")
@@ -211,6 +212,7 @@ async def test_equivalent_json_is_the_same_request(client: Client) -> None:
     assert_same(again, first)
 
 
+@pytest.mark.untraced
 async def test_the_same_parameters_in_another_order_are_the_same_request(probed: Client) -> None:
     first = await post(probed, "/probes/nothing?first=1&second=2")
     assert_same(await post(probed, "/probes/nothing?second=2&first=1"), first)
@@ -250,6 +252,7 @@ async def test_a_conflict_is_replayed_even_after_it_was_resolved(client: Client)
     assert (await post(client, "/shelves/", "key-2", json=SHELF)).status_code == 201
 
 
+@pytest.mark.untraced
 async def test_a_404_is_replayed_even_if_the_row_exists_now(probed: Client) -> None:
     first = await post(probed, "/probes/books/1")
     assert first.status_code == 404
@@ -259,6 +262,7 @@ async def test_a_404_is_replayed_even_if_the_row_exists_now(probed: Client) -> N
     assert (await post(probed, "/probes/books/1", "key-2")).status_code == 200
 
 
+@pytest.mark.untraced
 async def test_a_request_refused_because_of_the_data_stores_only_its_key(probed: Client, database: Database) -> None:
     assert (await post(probed, "/probes/books/1")).status_code == 404
     assert await read(probed, "/shelves/") == []
@@ -292,6 +296,7 @@ async def test_an_invalid_query_may_be_corrected_with_its_key(client: Client, qu
     assert (await post(client, "/books/bulk", json=[BOOK])).status_code == 201
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize(
     ("failure", "status"),
     [
@@ -377,6 +382,7 @@ async def test_of_fifty_concurrent_requests_with_one_key_one_is_executed(client:
     assert await read(client, "/books/") == [done[0].json()]
 
 
+@pytest.mark.untraced
 async def test_concurrent_requests_with_different_keys_do_not_wait(client: Client) -> None:
     answers = await asyncio.gather(*(post(client, "/books/", f"key-{key}", json=BOOK) for key in range(RACERS)))
     assert {answer.status_code for answer in answers} == {201}
@@ -605,6 +611,7 @@ async def test_a_commit_of_unknown_outcome_may_be_repeated_with_its_key(client: 
     assert await number_of(client, "/books/") == 1
 
 
+@pytest.mark.untraced
 async def test_no_part_of_the_request_is_stored(probed: Client, database: Database) -> None:
     assert (await post(probed, "/probes/secrets", SECRET, json={"secret": SECRET})).status_code == 204
     (row,) = await stored_keys(database)
@@ -612,6 +619,7 @@ async def test_no_part_of_the_request_is_stored(probed: Client, database: Databa
     assert SECRET not in repr(row)
 
 
+@pytest.mark.untraced
 async def test_the_digest_of_a_request_depends_on_the_secret(service: Service, probed: Client) -> None:
     statuses = []
     for secret in (b"one", b"two"):
@@ -620,6 +628,7 @@ async def test_the_digest_of_a_request_depends_on_the_secret(service: Service, p
     assert statuses == [201, 422]
 
 
+@pytest.mark.untraced
 async def test_a_key_outlives_the_replacement_of_the_secret(service: Service, probed: Client) -> None:
     with with_attributes(service.runtime, secrets=[b"old"]):
         first = await post(probed, "/shelves/", json=SHELF)
@@ -635,6 +644,7 @@ async def test_a_key_belongs_to_its_caller(natasha: Person, steve: Person) -> No
     assert_same(await post(natasha.client, "/notes/", json=note), answers[0])
 
 
+@pytest.mark.untraced
 async def test_a_retried_request_stores_one_response(probed: Client, database: Database) -> None:
     book = await new_book(probed)
     first, again = [await post(probed, f"/probes/overtaken/{book['id']}") for _ in range(2)]

@@ -43,6 +43,7 @@ async def test_a_cursor_of_a_field_with_another_type_is_refused(
     assert (await client.get("/books/?cursor=abc")).status_code == 422
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize(
     ("name", "searched"),
     [

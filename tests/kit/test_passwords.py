@@ -45,6 +45,7 @@ async def probed(database: Database) -> AsyncIterator[Client]:
         yield client
 
 
+@pytest.mark.untraced
 async def test_other_requests_are_answered_while_a_password_is_hashed(
     probed: Client, blocking_hasher: BlockingHasher
 ) -> None:

@@ -10,6 +10,7 @@ from tests.kit.probes import new_shelf
 SHELF = {"name": "Maps", "room": "Cellar"}
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize(
     ("headers", "status"),
     [

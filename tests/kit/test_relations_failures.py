@@ -40,12 +40,14 @@ async def test_a_unique_constraint_names_all_of_its_fields(accounts_client: Clie
         )
 
 
+@pytest.mark.untraced
 async def test_a_unique_constraint_names_the_element_too(accounts_client: Client, database: Database) -> None:
     await with_lines(database, 1)
     new = [{"invoice_id": 1, "text": text, "amount": 1} for text in ("a", "b", "0")]
     assert (await refused(accounts_client, "/lines/bulk", new))[1] == ["#/2/invoice_id", "#/2/text"]
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize(("source", "target", "field"), [(1, 9, "target_id"), (9, 1, "source_id"), (9, 9, "source_id")])
 async def test_of_several_foreign_keys_the_one_that_failed_is_named(
     accounts_client: Client, genres: None, source: int, target: int, field: str

@@ -78,6 +78,7 @@ async def test_a_resource_without_lists_knows_no_limit(accounts_client: Client) 
     assert (await accounts_client.get("/books/", params={"include_limit": 1})).status_code == 422
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("include", ["lines", "lines,owner", "lines.invoice", "Lines", "", "lines,"])
 async def test_only_relationships_that_are_declared_are_included(
     accounts_client: Client, database: Database, include: str

@@ -114,6 +114,7 @@ async def test_of_invoices_with_one_number_one_is_stored_with_its_lines(
     assert len(await read(accounts_client, "/lines/")) == 3
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("turn", range(3))
 async def test_a_parent_without_ondelete_keeps_its_child_or_is_deleted_before(
     accounts_client: Client, database: Database, turn: int

@@ -18,6 +18,7 @@ async def chain(database: Database) -> None:
     await fill(database, Genre, [{"id": at, "name": f"{at}", "parent_id": at - 1 or None} for at in range(1, 5)])
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize(("moved", "below"), [(1, 4), (1, 2), (2, 4), (3, 3)])
 async def test_nothing_becomes_its_own_ancestor(accounts_client: Client, chain: None, moved: int, below: int) -> None:
     answer = await accounts_client.patch(f"/genres/{moved}", json={"parent_id": below})

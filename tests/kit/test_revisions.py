@@ -222,6 +222,7 @@ async def test_the_rows_of_a_dropped_table_are_counted(written: Any) -> None:
     assert "# Loses the table gone, with 0 rows." in await written(title(), gone=True)
 
 
+@pytest.mark.untraced
 async def test_restored_checks_have_the_text_of_the_migrations(written: Any) -> None:
     down = await written(title(), gone=True, former=Definitions(checks={("gone", "ck_gone_id"): "id > -1"}), down=True)
     assert "id > -1" in down
@@ -279,6 +280,7 @@ def test_a_migration_names_types_of_sqlalchemy(kind: Any, rendered: Any) -> None
     assert render_type("type", kind, context) == rendered
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("is_down", [False, True])
 async def test_a_new_member_of_an_enum_changes_the_check_and_a_downgrade_restores_it(
     written: Any, is_down: bool

@@ -402,6 +402,7 @@ def test_a_relationship_that_compares_two_columns_has_a_relation() -> None:
     assert (found.local_field, found.remote_field, found.is_list) == ("id", "note_id", True)
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("principal", [Principal(1, frozenset({"superuser"})), MEMBER, Principal(8)])
 @pytest.mark.parametrize("text", ["", "fields=text,secret", "include=replies", "fields=id&include=replies"])
 async def test_a_single_row_is_rendered_as_by_its_variant(filled: Database, text: str, principal: Principal) -> None:

@@ -40,6 +40,7 @@ def values(row: Any) -> dict[str, Any]:
     return {name: value for name, value in vars(row).items() if name != "_sa_instance_state"}
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("microsecond", [0, 1, 500_000])
 async def test_a_row_equals_the_row_of_the_orm(database: Database, plain: Database, microsecond: int) -> None:
     when = datetime(2026, 1, 2, 3, 4, 5, microsecond, UTC)
@@ -206,6 +207,7 @@ async def test_two_sessions_that_read_a_row_for_writing_update_it_in_turn(databa
         assert (stored.stars, stored.version) == (8, row.version + 8)
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("what", ["new", "changed", "options", "tuple"])
 async def test_a_get_for_writing_with_options_is_left_to_the_orm(
     database: Database, plain: Database, loads: list[Any], what: str
@@ -403,6 +405,7 @@ async def test_changes_after_the_insert_are_stored_too(database: Database, plain
     assert await texts(database) == ["a", "b"]
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("is_kept", [True, False])
 async def test_a_savepoint_after_the_insert_contains_later_changes(database: Database, is_kept: bool) -> None:
     async with database.write() as session:
@@ -455,6 +458,7 @@ async def with_a_version(session: Any) -> None:
     session.add(note("a", version=7))
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("work", [two, after_a_look, with_an_expression, without_a_value, with_a_version])
 async def test_rows_that_need_the_orm_are_left_to_the_orm(database: Database, direct_sql: list[str], work: Any) -> None:
     async with database.write() as session:

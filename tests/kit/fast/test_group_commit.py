@@ -182,6 +182,7 @@ async def test_a_batch_whose_requests_are_all_cancelled_is_cancelled(
     assert await stored(plain) == []
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("failure", [ConnectionResetError("cut"), OSError("away"), TimeoutError("too slow")])
 async def test_a_connection_lost_before_the_commit_fails_no_request(
     inserts: HeldInserts, plain: Database, failure: Exception

@@ -41,6 +41,7 @@ def target_of(name: str) -> Any:
     return Session if hasattr(SessionEvents, name) else Engine
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("name", READS)
 async def test_a_listener_is_called_for_a_read(database: Database, direct_sql: list[str], name: str) -> None:
     await store(database, row := note("a"))
@@ -54,6 +55,7 @@ async def test_a_listener_is_called_for_a_read(database: Database, direct_sql: l
     assert (heard, len(direct_sql)) == ([name], 1)
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("name", WRITES)
 async def test_a_listener_is_called_for_an_insert(database: Database, direct_sql: list[str], name: str) -> None:
     with listening(target_of(name), name) as heard:

@@ -169,6 +169,7 @@ async def test_an_unchanged_row_is_not_stored(changes: HeldChanges, plain: Datab
     assert changes.stored == [1, 1]
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("change", [nothing, refuse])
 async def test_a_batch_without_changes_stores_nothing(changes: HeldChanges, plain: Database, change: Change) -> None:
     await changes.finish(await changes.enter((1, increase), (2, change), (3, change)))
@@ -190,6 +191,7 @@ async def test_a_refused_change_does_not_affect_the_others(changes: HeldChanges,
     assert checked_out(changes.database) == 0
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("failure", [ConnectionResetError("cut"), TimeoutError("too slow"), RolledBack()])
 async def test_a_failure_before_the_commit_fails_no_change(
     changes: HeldChanges, plain: Database, failure: Exception
@@ -395,6 +397,7 @@ async def test_slow_triggers_of_changes_do_not_add_up(
     assert changes.stored == [1, 4, *[1] * 4]
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("is_lost", [True, False])
 async def test_an_interrupted_commit_of_changes_is_not_retried(
     changes: HeldChanges, monkeypatch: pytest.MonkeyPatch, is_lost: bool

@@ -155,6 +155,7 @@ class HabitSignRead(HabitSignBase, Read):
     """A sign, door or gate."""
 
 
+@pytest.mark.untraced
 async def test_what_the_database_computes_is_in_the_response(router: APIRouter, serve: Serve) -> None:
     @router.post("/parcels", response_model=HabitParcelRead, status_code=201)
     async def create(new: HabitParcelCreate, session: Session) -> HabitParcel:

@@ -111,6 +111,7 @@ async def test_writes_of_a_task_on_the_session_of_its_request_are_committed(
     assert await names() == ["late"]
 
 
+@pytest.mark.untraced
 async def test_a_task_can_open_a_session(router: APIRouter, serve: Any, names: Any, database: Database) -> None:
     async def add() -> None:
         async with database.write() as session, session.begin():

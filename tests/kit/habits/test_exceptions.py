@@ -59,6 +59,7 @@ async def test_an_exception_of_a_dependency_is_a_problem_too(router: APIRouter, 
     assert (await client.get("/a")).json()["detail"] == "Not you."
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("place", ["handler", "dependency"])
 @pytest.mark.parametrize("is_async", [True, False])
 async def test_the_handler_of_an_own_exception_answers(
@@ -128,6 +129,7 @@ async def test_handlers_of_the_kit_can_be_replaced(router: APIRouter, new_servic
         assert (await client.get("/a?number=1")).text == "missing: gone"
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("way", ["resource", "fast"], indirect=True)
 @pytest.mark.parametrize("status", [404, 409])
 async def test_a_failure_caused_by_the_data_is_replayed(router: APIRouter, serve: Any, names: Any, status: int) -> None:
@@ -171,6 +173,7 @@ async def test_the_answer_to_an_own_exception_is_replayed(router: APIRouter, new
     assert await names() == []
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("way", ["resource", "fast"], indirect=True)
 @pytest.mark.parametrize("status", [400, 403, 422, 500, 503])
 async def test_other_failures_release_the_key(router: APIRouter, serve: Any, names: Any, status: int) -> None:
@@ -208,6 +211,7 @@ async def test_an_unexpected_exception_is_a_500_without_details(
     assert await names() == []
 
 
+@pytest.mark.untraced
 async def test_a_response_that_is_returned_for_a_failure_is_a_success_for_the_session(
     router: APIRouter, serve: Any, names: Any
 ) -> None:

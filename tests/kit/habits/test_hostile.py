@@ -65,6 +65,7 @@ def resource(router: APIRouter) -> APIRouter:
     return router
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("way", ["resource", "fast"], indirect=True)
 async def test_no_value_of_a_field_gets_a_500(resource: APIRouter, serve: Any) -> None:
     client = await serve(resource)
@@ -83,6 +84,7 @@ async def test_no_value_of_a_field_gets_a_500(resource: APIRouter, serve: Any) -
                 assert "x" * 100 not in answer.text
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("way", ["resource", "fast"], indirect=True)
 async def test_no_body_gets_a_500(resource: APIRouter, serve: Any) -> None:
     client = await serve(resource)
@@ -134,6 +136,7 @@ async def test_no_header_cookie_or_form_gets_a_500(resource: APIRouter, serve: A
         assert 400 <= answer.status_code < 500, (kind, answer.text)
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("way", ["resource", "fast"], indirect=True)
 async def test_concurrent_writes_with_one_key_are_executed_once(resource: APIRouter, serve: Any, names: Any) -> None:
     client = await serve(resource)
@@ -143,6 +146,7 @@ async def test_concurrent_writes_with_one_key_are_executed_once(resource: APIRou
     assert await names() == ["cup"]
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("way", ["resource", "fast"], indirect=True)
 async def test_concurrent_writes_with_own_commits_are_executed_once(router: APIRouter, serve: Any, names: Any) -> None:
     @router.post("/items")
@@ -159,6 +163,7 @@ async def test_concurrent_writes_with_own_commits_are_executed_once(router: APIR
     assert await names() == ["cup", "plate"]
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("way", ["resource", "fast"], indirect=True)
 async def test_a_key_belongs_to_one_caller(resource: APIRouter, serve: Any, names: Any) -> None:
     client = await serve(resource, auth=True)
@@ -211,6 +216,7 @@ async def test_a_stream_refuses_a_key(router: APIRouter, serve: Any, names: Any)
     assert await names() == []
 
 
+@pytest.mark.untraced
 async def test_a_disconnected_client_leaves_nothing_open(
     router: APIRouter, new_service: Any, database: Any, names: Any
 ) -> None:
@@ -245,6 +251,7 @@ async def test_a_disconnected_client_leaves_nothing_open(
         assert (await client.post("/slow")).json() == 1
 
 
+@pytest.mark.untraced
 async def test_body_limits_apply(new_router: Any, serve: Any) -> None:
     one: APIRouter = new_router()
     two: APIRouter = new_router(max_body_size=10)
@@ -270,6 +277,7 @@ async def test_body_limits_apply(new_router: Any, serve: Any) -> None:
     assert (await client.post("/large", json={"a": "x" * 2**21})).json() == 2**21
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("level", ["application", "inclusion"])
 async def test_body_limits_apply_wherever_they_are_declared(router: APIRouter, serve: Any, level: str) -> None:
     @router.post("/items")

@@ -23,6 +23,7 @@ async def two_items(database: Database) -> None:
         await session.commit()
 
 
+@pytest.mark.untraced
 @pytest.mark.usefixtures("two_items")
 @pytest.mark.parametrize("name", ["same", "none"])
 @pytest.mark.parametrize("method", ["GET", "POST"])
@@ -43,6 +44,7 @@ async def test_one_raises_a_500_for_no_row_and_for_several_rows(
     assert (answer.status_code, answer.json()["type"]) == (500, "urn:problem:internal")
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("scope", ["function", "request"])
 async def test_a_dependency_that_fails_after_its_yield(
     router: APIRouter, new_service: Any, names: Any, scope: Any
@@ -118,6 +120,7 @@ async def test_a_dependency_that_ends_before_the_response_may_write(router: APIR
     assert sorted(await names()) == ["audit", "cup"]
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": "k"}])
 async def test_what_a_dependency_refuses_before_the_response_is_undone(
     router: APIRouter, serve: Any, names: Any, database: Database, headers: dict[str, str]

@@ -57,6 +57,7 @@ FIRST: dict[str, BaseRoute] = {
 }
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("kind", FIRST)
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_a_route_of_starlette_that_comes_first_serves(
@@ -68,6 +69,7 @@ async def test_a_route_of_starlette_that_comes_first_serves(
         assert await text(client, "/items/", method) == "first"
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("path", ["/{name}/", "/{name}", "/items", "/items/"])
 async def test_a_plain_route_that_comes_first_serves(items: APIRouter, new_service: Any, path: str) -> None:
     outer = APIRouter()
@@ -82,6 +84,7 @@ async def test_a_plain_route_that_comes_first_serves(items: APIRouter, new_servi
         assert await text(client, "/items/", "POST") == "created"
 
 
+@pytest.mark.untraced
 async def test_a_mount_after_all_routes_gets_the_other_paths(items: APIRouter, new_service: Any) -> None:
     service = new_service(items)
     service.mount("/", application)
@@ -91,6 +94,7 @@ async def test_a_mount_after_all_routes_gets_the_other_paths(items: APIRouter, n
         assert await text(client, "/items/1/") == "first"
 
 
+@pytest.mark.untraced
 async def test_a_path_whose_route_has_another_method_keeps_its_slash(items: APIRouter, new_service: Any) -> None:
     @items.put("/items")
     async def replace() -> str:

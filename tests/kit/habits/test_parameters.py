@@ -124,6 +124,7 @@ async def test_a_model_takes_headers(router: APIRouter, serve: Any) -> None:
     assert (await client.post("/a", headers=headers)).json() == {"x_trace": "t", "x_span": ["a", "b"]}
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("kind", ["data", "files"])
 async def test_form_fields_are_parameters(router: APIRouter, serve: Any, kind: str) -> None:
     @router.post("/a")

@@ -26,6 +26,7 @@ def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
+@pytest.mark.untraced
 async def test_superusers_read_the_metrics_and_others_do_not(database: Database) -> None:
     service = shop(database, Access(), auth=True)
     superuser, member = await join(service, is_superuser=True), await join(service)
@@ -60,6 +61,7 @@ async def test_without_authentication_and_without_a_token_everybody_reads_the_me
     assert (await reader.get("/metrics")).status_code == 200
 
 
+@pytest.mark.untraced
 async def test_the_metrics_are_read_in_the_formats_of_prometheus(reader: Client) -> None:
     plain, open_metrics = await reader.get("/metrics"), await reader.get("/metrics", headers=OPENMETRICS)
     assert plain.headers["Content-Type"].startswith("text/plain; version=0.0.4")
@@ -68,6 +70,7 @@ async def test_the_metrics_are_read_in_the_formats_of_prometheus(reader: Client)
     assert plain.headers["Cache-Control"] == "no-store"
 
 
+@pytest.mark.untraced
 async def test_head_and_both_forms_of_the_path_are_answered(reader: Client) -> None:
     head = await reader.head("/metrics")
     assert (head.status_code, head.content) == (200, b"")
@@ -86,6 +89,7 @@ async def test_the_bearer_of_the_token_can_choose_metrics(database: Database) ->
     assert {family.name for family in chosen.families} == {"http_streams_open"}
 
 
+@pytest.mark.untraced
 async def test_the_document_shows_the_metrics_as_closed(database: Database) -> None:
     service = shop(database, Access(token=TOKEN), auth=True)
     document = service.openapi()
@@ -95,6 +99,7 @@ async def test_the_document_shows_the_metrics_as_closed(database: Database) -> N
     assert "401" in operation["responses"]
 
 
+@pytest.mark.untraced
 async def test_the_metrics_are_read_while_the_service_is_overloaded(reader: Client, measured: Service) -> None:
     await clear(measured.runtime.database)
     measured.surrounded.app.limit = 0  # type: ignore[attr-defined]  # admission, the next layer
@@ -104,6 +109,7 @@ async def test_the_metrics_are_read_while_the_service_is_overloaded(reader: Clie
     assert (await read(reader)).sum("http_requests_refused_total", reason="busy") >= 1
 
 
+@pytest.mark.untraced
 async def test_with_a_port_of_their_own_the_metrics_are_there_alone(database: Database) -> None:
     service = shop(database, Access(port=free_port()), auth=True)
     (companion,) = service.companions

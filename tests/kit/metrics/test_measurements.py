@@ -40,6 +40,7 @@ async def test_a_head_is_counted_by_its_own_method(reader: Client) -> None:
     assert (await read(reader)).sum(DURATION, method="HEAD", route="/shelves/", status="2xx") == 1
 
 
+@pytest.mark.untraced
 async def test_a_flood_of_unknown_paths_and_methods_adds_two_time_series(reader: Client) -> None:
     before = (await read(reader)).number(DURATION)
     for number in range(50):
@@ -69,6 +70,7 @@ async def test_a_request_whose_response_has_not_begun_has_no_status(measured: Se
     assert measure.registry.get_sample_value(DURATION, {"method": "GET", "route": "/shelves/", "status": "none"}) == 1
 
 
+@pytest.mark.untraced
 async def test_statements_are_counted_by_kind_on_either_path(reader: Client) -> None:
     before = await read(reader)
     await reader.post("/shelves/", json=SHELF)
@@ -88,6 +90,7 @@ def difference(name: str, before: object, after: object, **labels: str) -> float
     return after.sum(name, **labels) - before.sum(name, **labels)  # type: ignore[attr-defined, no-any-return]
 
 
+@pytest.mark.untraced
 @WITH_FAST_PATH
 async def test_inserts_that_share_a_transaction_are_seen_by_the_size_of_their_group(reader: Client) -> None:
     before = await read(reader)
@@ -97,6 +100,7 @@ async def test_inserts_that_share_a_transaction_are_seen_by_the_size_of_their_gr
     assert difference("db_group_rows_count", before, after) < 20
 
 
+@pytest.mark.untraced
 @WITH_FAST_PATH
 async def test_reads_that_share_a_query_are_seen(reader: Client) -> None:
     await reader.post("/shelves/", json=SHELF)
@@ -110,6 +114,7 @@ async def test_reads_that_share_a_query_are_seen(reader: Client) -> None:
     assert difference("db_compiled_statements_total", after, await read(reader), result="hit") >= 1
 
 
+@pytest.mark.untraced
 async def test_an_answer_that_is_repeated_for_a_key_is_counted(reader: Client, database: Database) -> None:
     headers = {"Idempotency-Key": "a-key"}
     before = await read(reader)
@@ -121,11 +126,13 @@ async def test_an_answer_that_is_repeated_for_a_key_is_counted(reader: Client, d
         assert len((await session.exec(select(StoredResponse))).all()) == 1
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("reason", ["busy", "share", "streams", "rate", "body", "head", "login", "pool"])
 async def test_each_reason_of_a_refusal_has_a_time_series_from_the_start(reader: Client, reason: str) -> None:
     assert reason in (await read(reader)).labels("http_requests_refused_total", "reason")
 
 
+@pytest.mark.untraced
 async def test_a_body_that_is_too_large_is_counted_once(reader: Client) -> None:
     before = await read(reader)
     assert (await reader.post("/shelves/", content=b" " * 2**20 + b"{}  ")).status_code in (413, 415)

@@ -95,6 +95,7 @@ async def test_a_role_without_plpgsql_costs_a_question_and_sees_its_writes(
         assert await change_and_read(service, 20) == 0
 
 
+@pytest.mark.untraced
 @pytest.mark.skipif(PROGRAM is None, reason=MISSING)
 async def test_the_primary_may_be_behind_pgbouncer(cluster: Cluster) -> None:
     with PgBouncer(parsed(cluster.primary.url())) as pooler:
@@ -125,6 +126,7 @@ async def test_a_connection_to_another_server_than_before_is_refused(
     assert counted(PRIMARY) == 1
 
 
+@pytest.mark.untraced
 async def test_a_standby_that_is_not_there_is_left_out(cluster: Cluster) -> None:
     url = f"postgresql://postgres@127.0.0.1:1,{cluster.standbys[0].host}/postgres"
     async with bookshop_on(cluster, standbys=url) as service, client_of(service) as client:

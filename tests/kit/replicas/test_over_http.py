@@ -112,6 +112,7 @@ async def test_the_cookie_is_secure_over_https(service: Service) -> None:
         assert (await client.get("/books/")).headers["set-cookie"].endswith("; Secure")
 
 
+@pytest.mark.untraced
 async def test_a_not_modified_response_has_a_token(client: Client) -> None:
     book = await client.post("/books/", json=BOOK)
     path = f"/books/{book.json()['id']}"
@@ -119,6 +120,7 @@ async def test_a_not_modified_response_has_a_token(client: Client) -> None:
     assert (answer.status_code, HEADER in answer.headers) == (304, True)
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("kind", ["forged", "foreign", "future", "other timeline"])
 async def test_with_a_token_that_is_not_ours_the_primary_answers(service: Service, client: Client, kind: str) -> None:
     await client.get("/books/")
@@ -144,6 +146,7 @@ async def test_the_newest_of_several_tokens_counts(client: Client, cluster: Clus
         assert answer.status_code == 200
 
 
+@pytest.mark.untraced
 async def test_coalesced_reads_honour_the_newest_token(service: Service, client: Client, cluster: Cluster) -> None:
     async with paused(*cluster.standbys), client_of(service) as other:
         for _ in range(5):
@@ -161,6 +164,7 @@ async def test_concurrent_reads_of_one_request_see_the_same_or_newer(client: Cli
         assert await read(client, "/together") == [1] * 4
 
 
+@pytest.mark.untraced
 async def test_a_background_task_reads_what_its_request_has_written(client: Client, cluster: Cluster) -> None:
     seen.clear()
     async with paused(*cluster.standbys):
@@ -183,6 +187,7 @@ async def test_after_a_stream_the_primary_answers_because_more_may_have_been_see
     assert counted(PRIMARY) == 1
 
 
+@pytest.mark.untraced
 @pytest.mark.usefixtures("patience")
 async def test_a_plain_route_reads_from_standbys(client: Client) -> None:
     await new_book(client)
@@ -191,6 +196,7 @@ async def test_a_plain_route_reads_from_standbys(client: Client) -> None:
     assert counted() == 1
 
 
+@pytest.mark.untraced
 async def test_a_plain_route_reads_what_was_written(client: Client, cluster: Cluster) -> None:
     async with paused(*cluster.standbys):
         await new_book(client)
@@ -216,6 +222,7 @@ async def test_a_refused_write_has_a_token_of_what_it_has_seen(
         assert (await other.get(f"/shelves/{shelf.json()['id']}")).status_code == 200
 
 
+@pytest.mark.untraced
 async def test_rows_of_a_group_commit_are_read_by_their_clients(service: Service, cluster: Cluster) -> None:
     async def create_and_read() -> int:
         async with client_of(service) as client:

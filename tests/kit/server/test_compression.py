@@ -88,6 +88,7 @@ async def get(service: Service, path: str, accepted: Any = "gzip", method: str =
         return answer, b"".join([chunk async for chunk in answer.aiter_raw()])
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("path", ["/long", "/just-long-enough", "/json", "/huge", "/file", "/weak"])
 async def test_a_long_text_is_compressed(service: Service, path: str) -> None:
     plain, whole = await get(service, path, "identity")

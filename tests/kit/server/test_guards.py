@@ -156,6 +156,7 @@ LATE: list[tuple[Callable[[APIRouter], object], str]] = [
 ]
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize(("add", "path"), LATE)
 @pytest.mark.parametrize("is_noticed_by_fastapi", [True, False])
 async def test_routes_added_to_a_nested_router_after_the_first_request_are_guarded_too(

@@ -78,6 +78,7 @@ async def test_a_mounted_service_shares_the_request_id_and_the_log_line(
     assert sum("/health/live" in record.message for record in caplog.records) == 1
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("kind", [FastAPI, Starlette])
 async def test_the_service_works_under_the_prefix_of_another_application(kind: Any, mounted: Service) -> None:
     async with asking(outer_of(mounted, kind)) as client:
@@ -94,6 +95,7 @@ async def test_the_service_works_under_the_prefix_of_another_application(kind: A
         assert (refused.status_code, refused.headers["Allow"]) == (405, "GET, HEAD, POST")
 
 
+@pytest.mark.untraced
 async def test_the_docs_and_the_document_know_the_prefix(mounted: Service) -> None:
     async with asking(outer_of(mounted)) as client:
         assert (await client.get("/api/v1/")).headers["Location"] == "/api/v1/docs"
@@ -185,6 +187,7 @@ async def test_after_the_lifespan_only_a_missing_table_is_reported(new_database:
     assert detail == "The table kit_book is missing: run `make migrate`, or `make migration` if no migration adds it."
 
 
+@pytest.mark.untraced
 async def test_the_root_path_of_the_server_is_in_every_reference(mounted: Service) -> None:
     transport = httpx.ASGITransport(mounted, root_path="/proxy")
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:

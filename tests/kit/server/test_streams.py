@@ -148,6 +148,7 @@ async def test_a_stream_that_is_refused_after_a_write_says_that_its_outcome_is_u
     assert (refused.status_code, refused.json()["outcome"]) == (503, "unknown")
 
 
+@pytest.mark.untraced
 async def test_a_stream_that_is_refused_is_aborted_and_logged_without_a_traceback(
     source: Source, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -203,6 +204,7 @@ async def test_sending_after_the_refusal_is_refused_too() -> None:
     assert len(failures) == 2
 
 
+@pytest.mark.untraced
 async def test_a_head_of_an_endless_stream_ends(source: Source, caplog: pytest.LogCaptureFixture) -> None:
     async with asking(streaming_service(source), raises=True) as client:
         answer = await asyncio.wait_for(client.head("/response"), 20)

@@ -43,6 +43,7 @@ async def after_the_end(service: Any) -> int:
         return (await client.get("/shelves/")).status_code
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("fault", ["slow", "away", "failing"])
 async def test_a_collector_that_does_not_answer_delays_nothing(
     fault: str, database: Database, collector: Collector, monkeypatch: pytest.MonkeyPatch, caplog: Any
