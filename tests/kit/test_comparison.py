@@ -138,6 +138,7 @@ async def test_a_changed_condition_of_an_index_is_detected(migrating: AsyncEngin
     assert "id > 2" in body
 
 
+@pytest.mark.untraced
 async def test_a_new_table_gets_its_indexes_on_expressions(migrating: AsyncEngine) -> None:
     body = await change(migrating, lambda _: None, shelf(Index("ix", text("lower(title)"), unique=True)))
     assert "lower(title)" in body

@@ -105,6 +105,7 @@ async def test_past_the_deadline_the_response_is_a_504_and_nothing_is_stored(
     await new_shelf(probed)
 
 
+@pytest.mark.untraced
 async def test_a_body_that_does_not_arrive_in_time_is_a_504(service: Service, probed: Client) -> None:
     caller = Caller(body=b"{", more=True)
     with with_attributes(service.runtime, request_timeout=SOON):
@@ -145,6 +146,7 @@ async def test_the_deadline_does_not_interrupt_a_commit(
     assert len(await read(probed, "/shelves/")) == 1
 
 
+@pytest.mark.untraced
 async def test_the_outcome_of_a_commit_that_takes_too_long_is_unknown(
     probed: Client, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -212,6 +214,7 @@ async def test_a_read_of_a_disconnected_client_ends(
     assert "GET /probes/held 499" in caplog.text
 
 
+@pytest.mark.untraced
 @pytest.mark.usefixtures("polling_disconnects")
 async def test_a_read_of_a_connected_client_is_answered(service: Service, probed: Client) -> None:
     caller = Caller(body=b"nobody looks at it", more=True)

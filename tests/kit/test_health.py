@@ -54,6 +54,7 @@ async def test_a_redis_that_answers_is_ok(database: Database, tmp_path: Path) ->
         assert (await ready(database, url))[1]["checks"]["redis"] == "ok"
 
 
+@pytest.mark.untraced
 async def test_without_its_redis_the_service_is_ready_and_says_so(database: Database) -> None:
     status, answer = await ready(database, f"redis://127.0.0.1:{free_port()}")
     assert (status, answer["checks"]["redis"]) == (200, "unreachable")

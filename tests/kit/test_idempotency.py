@@ -219,6 +219,7 @@ async def test_the_same_parameters_in_another_order_are_the_same_request(probed:
     assert_names_the_header(await post(probed, "/probes/nothing?first=2&second=1"))
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("change", [{"year": 28}, {"title": "Persuasion"}, {"copies": True}])
 async def test_another_body_with_the_same_key_is_refused(client: Client, change: Json) -> None:
     first = await post(client, "/books/", json=BOOK)
@@ -269,6 +270,7 @@ async def test_a_request_refused_because_of_the_data_stores_only_its_key(probed:
     assert [row.status for row in await stored_keys(database)] == [404]
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize(
     ("content", "media_type", "status"),
     [
@@ -323,6 +325,7 @@ async def test_a_failure_not_caused_by_the_data_is_not_stored(
     assert await number_of(probed, "/shelves/") == 1
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("given", [[""], ["x" * 256], ["é"], ["a b"], [" a"], ["a\t"], ["one", "two"]])
 async def test_a_key_is_1_to_255_visible_ascii_characters_given_once(
     client: Client, database: Database, given: list[str]
@@ -334,6 +337,7 @@ async def test_a_key_is_1_to_255_visible_ascii_characters_given_once(
     assert await stored_keys(database) == []
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("key", ["!", "~" * 255, '"5c1ff5e8"', "a,b"])
 async def test_a_key_may_have_any_visible_ascii_character(client: Client, key: str) -> None:
     first, again = [await post(client, "/books/", key, json=BOOK) for _ in range(2)]
@@ -341,6 +345,7 @@ async def test_a_key_may_have_any_visible_ascii_character(client: Client, key: s
     assert_same(again, first)
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("method", ["GET", "PATCH", "PUT", "DELETE"])
 @pytest.mark.parametrize("key", ["key-1", "no key"])
 async def test_keys_are_ignored_for_other_methods_than_post(
@@ -355,6 +360,7 @@ async def test_keys_are_ignored_for_other_methods_than_post(
     assert await stored_keys(database) == []
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("on_error", ["abort", "skip"])
 async def test_a_bulk_with_a_key_is_executed_once(client: Client, on_error: str) -> None:
     bodies = [SHELF, {"name": " "}, SHELF] if on_error == "skip" else [SHELF, SHELF | {"name": "Drama"}]
@@ -389,6 +395,7 @@ async def test_concurrent_requests_with_different_keys_do_not_wait(client: Clien
     assert await number_of(client, "/books/") == RACERS
 
 
+@pytest.mark.untraced
 @pytest.mark.usefixtures("short_wait")
 async def test_a_second_request_during_the_first_is_a_409_in_flight(probed: Client) -> None:
     running = asyncio.create_task(post(probed, "/probes/held"))
@@ -400,6 +407,7 @@ async def test_a_second_request_during_the_first_is_a_409_in_flight(probed: Clie
     assert_same(await post(probed, "/probes/held"), first)
 
 
+@pytest.mark.untraced
 async def test_a_second_request_gets_the_response_of_the_first_in_time(
     probed: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -71,6 +71,7 @@ async def test_a_list_may_be_given_in_several_parts(client: Client) -> None:
     assert [book["title"] for book in found] == ["One, two"]
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize(
     "moment",
     [

@@ -117,6 +117,7 @@ async def test_rows_of_others_are_absent(people: People) -> None:
     assert (await read(bob, path))["text"] == "of Bob"
 
 
+@pytest.mark.untraced
 async def test_a_caller_changes_their_rows(people: People) -> None:
     ann = people[0].client
     (note,) = await read(ann, "/private-notes/")

@@ -100,6 +100,7 @@ async def test_a_cancelled_hash_releases_its_slot(
     assert await hashed(SecretStr(SECRET))
 
 
+@pytest.mark.untraced
 async def test_too_many_waiting_hashes_are_a_503(
     probed: Client, blocking_hasher: BlockingHasher, monkeypatch: pytest.MonkeyPatch
 ) -> None:

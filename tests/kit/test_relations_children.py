@@ -56,6 +56,7 @@ async def test_lines_may_be_left_out(ann: Person) -> None:
     assert await lines_of(ann.client, invoice) == []
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize(
     ("line", "pointer"),
     [

@@ -63,6 +63,7 @@ async def test_a_foreign_key_that_fails_by_a_change_is_named(accounts_client: Cl
     assert (await refused(accounts_client, "/genres/3", {"parent_id": 9}, "PATCH"))[1] == ["#/parent_id"]
 
 
+@pytest.mark.untraced
 async def test_what_keeps_a_row_is_named(accounts_client: Client, genres: None) -> None:
     assert (await refused(accounts_client, "/genres/1", None, "DELETE"))[0] == "Other rows refer to it by parent_id."
     await accounts_client.post("/moves/", json={"source_id": 1, "target_id": 3})

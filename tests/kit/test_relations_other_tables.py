@@ -81,6 +81,7 @@ async def rows_of(database: Database, table: Any) -> list[Any]:
         return list((await session.execute(select(*table.columns))).all())
 
 
+@pytest.mark.untraced
 async def test_rows_are_deleted_as_the_foreign_keys_say(tables: Database) -> None:
     async with tables.write() as session, session.begin():
         reader = Reader(clubs=[Club()], audits=[Audit()])

@@ -119,12 +119,14 @@ async def test_every_text_contains_an_empty_one(database: Database) -> None:
     assert await titles(database, title__contains="") == ["Fox", "Crow"]
 
 
+@pytest.mark.untraced
 async def test_a_search_looks_into_each_field_and_null_is_no_text(database: Database) -> None:
     await store(database, Tale(title="Fox", moral="Sour GRAPES"), Tale(title="Grape harvest"), Tale(title="Crow"))
     assert await titles(database, q="grape") == ["Fox", "Grape harvest"]
     assert await titles(database, q="xgr") == []
 
 
+@pytest.mark.untraced
 async def test_what_is_written_in_any_way_is_found(database: Database) -> None:
     await store(database, Tale(title="Lion and mouse"))
     await execute(database, update(Tale).values(title="Fox and Crow"))
@@ -243,7 +245,9 @@ CONDITIONS: list[dict[str, Any]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("most", [2, 6, 10_000])
+@pytest.mark.parametrize(
+    "most", [pytest.param(2, marks=pytest.mark.untraced), 6, pytest.param(10_000, marks=pytest.mark.untraced)]
+)
 async def test_all_plans_give_the_same_pages(
     place: str, database: Database, page_of: Any, most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

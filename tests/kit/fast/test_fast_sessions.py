@@ -103,6 +103,7 @@ async def test_an_absent_row_is_none(database: Database) -> None:
         assert await session.get(FastNote, 777) is None
 
 
+@pytest.mark.untraced
 async def test_concurrent_readers_get_separate_objects(
     database: Database, plain: Database, direct_sql: list[str]
 ) -> None:
@@ -128,6 +129,7 @@ async def test_without_coalescing_each_reader_has_a_query(
     assert len(direct_sql) == 2
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize(
     "options", [{"populate_existing": True}, {"execution_options": {"x": 1}}, {"with_for_update": True}]
 )
@@ -242,6 +244,7 @@ async def test_a_listener_is_called_for_a_row_read_for_writing(database: Databas
     assert heard == [row.id]
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("as_ident", [lambda ident: (ident,), lambda ident: {"id": ident}])
 async def test_an_ident_may_have_each_form_that_is_documented(
     database: Database, plain: Database, as_ident: Any
@@ -628,6 +631,7 @@ async def test_a_member_inserts_no_rows_of_others_in_bulk(database: Database) ->
                 await session.insert_all([note("c", owner_id=8)])
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("number", [1, 2])
 async def test_a_member_adds_rows_only_to_their_own_parents(database: Database, plain: Database, number: int) -> None:
     await store(plain, own := note("a", owner_id=7), other := note("b", owner_id=8))

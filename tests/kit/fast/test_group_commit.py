@@ -349,6 +349,7 @@ async def test_a_deferred_constraint_that_waits_for_a_lock_fails_no_request(
     assert inserts.sizes == [1, 3, 1, 1, 1]
 
 
+@pytest.mark.untraced
 @on_postgresql
 async def test_slow_deferred_triggers_of_a_batch_do_not_add_up(
     inserts: HeldInserts, plain: Database, monkeypatch: pytest.MonkeyPatch

@@ -66,6 +66,7 @@ async def test_a_listener_is_called_for_an_insert(database: Database, direct_sql
     assert len(direct_sql) == 1
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("base", [Entity, SQLModel])
 async def test_a_listener_to_a_base_is_called_for_all_entities(database: Database, base: type) -> None:
     with (

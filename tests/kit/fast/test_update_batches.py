@@ -110,6 +110,7 @@ def increased(*idents: int) -> list[tuple[int, Change]]:
     return [(ident, increase) for ident in idents]
 
 
+@pytest.mark.untraced
 async def test_changes_that_arrive_together_share_a_transaction(
     changes: HeldChanges, plain: Database, commands: list[str]
 ) -> None:
@@ -120,6 +121,7 @@ async def test_changes_that_arrive_together_share_a_transaction(
     assert sum(command.endswith("COMMIT") for command in commands) == 2
 
 
+@pytest.mark.untraced
 async def test_changes_of_different_fields_share_a_transaction(changes: HeldChanges, plain: Database) -> None:
     tasks = await changes.enter((1, increase), (2, increase), (3, rename("x")), (4, increase))
     await changes.finish(tasks)
@@ -127,6 +129,7 @@ async def test_changes_of_different_fields_share_a_transaction(changes: HeldChan
     assert await stars(plain) == {1: (1, 2), 2: (1, 2), 3: (None, 2), 4: (1, 2)}
 
 
+@pytest.mark.untraced
 async def test_after_a_shared_transaction_the_next_is_shared_at_once(changes: HeldChanges, plain: Database) -> None:
     await changes.finish(await changes.enter(*increased(1, 2, 3)))
     await asyncio.gather(*(request(changes.database, *one) for one in increased(1, 2, 3, 4)))
@@ -145,6 +148,7 @@ async def test_a_full_batch_of_changes_starts_at_once(changes: HeldChanges, monk
     assert sorted(changes.stored) == [1, 1, 2]
 
 
+@pytest.mark.untraced
 async def test_two_changes_of_the_same_row_are_in_different_transactions(changes: HeldChanges, plain: Database) -> None:
     rows = await changes.finish(await changes.enter(*increased(1, 2, 3)))
     changes.opened.clear()
@@ -155,6 +159,7 @@ async def test_two_changes_of_the_same_row_are_in_different_transactions(changes
     assert checked_out(changes.database) == 0
 
 
+@pytest.mark.untraced
 async def test_a_handler_that_fails_does_not_affect_the_others(changes: HeldChanges, plain: Database) -> None:
     results = await changes.finish(await changes.enter((1, increase), (2, increase), (3, refuse), (4, increase)))
     assert [result is LookupError for result in results] == [False, False, True, False]
@@ -162,6 +167,7 @@ async def test_a_handler_that_fails_does_not_affect_the_others(changes: HeldChan
     assert changes.stored == [1, 2]
 
 
+@pytest.mark.untraced
 async def test_an_unchanged_row_is_not_stored(changes: HeldChanges, plain: Database) -> None:
     rows = await changes.finish(await changes.enter((1, increase), (2, nothing), (3, increase)))
     assert rows[1].version == 1
@@ -178,12 +184,14 @@ async def test_a_batch_without_changes_stores_nothing(changes: HeldChanges, plai
     assert changes.stored == [1]
 
 
+@pytest.mark.untraced
 async def test_a_row_that_does_not_exist_does_not_affect_the_others(changes: HeldChanges, plain: Database) -> None:
     tasks = await changes.enter((1, increase), (77, nothing), (3, increase))
     assert (await changes.finish(tasks))[1] is None
     assert await stars(plain) == {1: (1, 2), 3: (1, 2)}
 
 
+@pytest.mark.untraced
 async def test_a_refused_change_does_not_affect_the_others(changes: HeldChanges, plain: Database) -> None:
     results = await changes.finish(await changes.enter((1, increase), (2, increase), (3, rename("a")), (4, increase)))
     assert [result is IntegrityError for result in results] == [False, False, True, False]
@@ -233,6 +241,7 @@ async def test_a_row_that_was_changed_after_its_batch_had_failed_is_read_again(
     assert len(seen) == 1
 
 
+@pytest.mark.untraced
 async def test_a_request_cancelled_before_the_start_leaves_the_batch(changes: HeldChanges, plain: Database) -> None:
     first, gone, other = await changes.enter(*increased(1, 2, 3))
     gone.cancel()
@@ -248,6 +257,7 @@ async def test_the_outcome_for_a_request_that_was_cancelled_is_dropped() -> None
     assert not member.outcome.done()
 
 
+@pytest.mark.untraced
 async def test_a_batch_whose_only_request_was_cancelled_takes_others(changes: HeldChanges, plain: Database) -> None:
     first, gone = await changes.enter(*increased(1, 2))
     gone.cancel()
@@ -272,6 +282,7 @@ async def test_a_batch_whose_requests_are_all_cancelled_is_cancelled(
     assert await stars(plain) == {}
 
 
+@pytest.mark.untraced
 async def test_a_request_that_ends_after_its_change_was_stored_does_not_affect_the_others(
     changes: HeldChanges, plain: Database
 ) -> None:
@@ -337,6 +348,7 @@ async def test_a_request_cancelled_before_the_update_does_not_affect_the_others(
     assert await stars(plain) == dict.fromkeys((1, 2, 3), (1, 2))
 
 
+@pytest.mark.untraced
 async def test_another_use_of_the_session_leaves_the_batch(changes: HeldChanges, plain: Database) -> None:
     async def read_more(ident: int) -> None:
         async with changing(changes.database) as session:
@@ -425,6 +437,7 @@ async def test_an_interrupted_commit_of_changes_is_not_retried(
     await until(lambda: checked_out(changes.database) == 0)
 
 
+@pytest.mark.untraced
 async def test_a_listener_to_updates_keeps_a_change_out_of_batches(changes: HeldChanges, plain: Database) -> None:
     seen: list[Any] = []
 
@@ -441,6 +454,7 @@ async def test_a_listener_to_updates_keeps_a_change_out_of_batches(changes: Held
     assert await stars(plain) == dict.fromkeys((1, 2, 3), (1, 2))
 
 
+@pytest.mark.untraced
 async def test_after_a_commit_was_refused_changes_have_their_own_transactions(
     changes: HeldChanges, plain: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

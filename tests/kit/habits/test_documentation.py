@@ -149,6 +149,7 @@ async def test_own_operation_ids_are_used(new_router: Any, serve: Any) -> None:
     assert paths["/b"]["get"]["operationId"] == "my-look"
 
 
+@pytest.mark.untraced
 async def test_names_with_several_words_get_distinct_operation_ids(new_router: Any, serve: Any) -> None:
     router: APIRouter = new_router(tags=["categories"])
 
@@ -164,6 +165,7 @@ async def test_names_with_several_words_get_distinct_operation_ids(new_router: A
     assert paths["/categories"]["get"]["operationId"] != paths["/categories/popular"]["get"]["operationId"]
 
 
+@pytest.mark.untraced
 async def test_streams_are_in_the_document(router: APIRouter, serve: Any) -> None:
     @router.get("/lines")
     async def lines() -> AsyncIterator[Message]:

@@ -168,6 +168,7 @@ async def test_rows_made_of_bodies_fire_events(router: APIRouter, serve: Any, ta
     assert log == [name]
 
 
+@pytest.mark.untraced
 async def test_validators_of_the_table_run(router: APIRouter, serve: Any) -> None:
     @router.post("/cups", response_model=HabitCupRead)
     async def create(new: HabitCupCreate, session: Session) -> HabitCup:

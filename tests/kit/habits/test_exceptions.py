@@ -48,6 +48,7 @@ async def test_a_detail_that_is_not_text_is_kept_in_another_member(router: APIRo
     assert (problem["type"], problem["detail"], problem["information"]) == ("urn:problem:conflict", "Conflict.", detail)
 
 
+@pytest.mark.untraced
 async def test_an_exception_of_a_dependency_is_a_problem_too(router: APIRouter, serve: Any) -> None:
     async def refuse() -> None:
         raise HTTPException(403, "Not you.")
@@ -88,6 +89,7 @@ async def test_the_handler_of_an_own_exception_answers(
     assert await names() == []
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("is_async", [True, False])
 async def test_the_handler_of_an_own_exception_answers_for_a_plain_operation(
     router: APIRouter, new_service: Any, is_async: bool
@@ -109,6 +111,7 @@ async def test_the_handler_of_an_own_exception_answers_for_a_plain_operation(
     assert (result.status_code, result.json()) == (410, {"sold out": "cups"})
 
 
+@pytest.mark.untraced
 async def test_handlers_of_the_kit_can_be_replaced(router: APIRouter, new_service: Any) -> None:
     @router.get("/a")
     async def read(number: int) -> None:
@@ -194,6 +197,7 @@ async def test_other_failures_release_the_key(router: APIRouter, serve: Any, nam
     assert await names() == ["cup"]
 
 
+@pytest.mark.untraced
 async def test_an_unexpected_exception_is_a_500_without_details(
     router: APIRouter, serve: Any, names: Any, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -185,6 +185,7 @@ async def test_a_key_without_a_caller_is_refused_with_authentication(
     assert await names() == []
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("way", ["resource", "fast"], indirect=True)
 async def test_a_failing_commit_releases_the_key(router: APIRouter, serve: Any, names: Any) -> None:
     tasks_run: list[int] = []
@@ -204,6 +205,7 @@ async def test_a_failing_commit_releases_the_key(router: APIRouter, serve: Any, 
     assert await names() == ["cup"]
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("way", ["resource", "fast"], indirect=True)
 async def test_a_stream_refuses_a_key(router: APIRouter, serve: Any, names: Any) -> None:
     @router.post("/items")
@@ -309,6 +311,7 @@ async def test_another_413_in_text_is_sent_as_it_is(router: APIRouter, serve: An
     assert (answer.status_code, answer.text) == (413, "Content Too Big !")
 
 
+@pytest.mark.untraced
 async def test_an_answer_without_content_has_no_type(router: APIRouter, serve: Any) -> None:
     @router.delete("/items", status_code=204)
     async def delete(session: Session) -> None:

@@ -102,6 +102,7 @@ async def test_handlers_of_the_user_for_a_status_and_for_invalid_requests_are_ca
     assert (answer.status_code, answer.json()) == (400, {"errors": 2, "body": None})
 
 
+@pytest.mark.untraced
 async def test_a_dependency_that_ends_before_the_response_may_write(router: APIRouter, serve: Any, names: Any) -> None:
     async def audited(session: Session) -> AsyncIterator[None]:
         yield
@@ -147,6 +148,7 @@ async def test_what_a_dependency_refuses_before_the_response_is_undone(
     assert [pool.checkedout() for pool in pools] == [0, 0]
 
 
+@pytest.mark.untraced
 async def test_a_failure_of_the_database_before_such_a_dependency_has_ended_is_not_tried_again(
     router: APIRouter, serve: Any
 ) -> None:
@@ -166,6 +168,7 @@ async def test_a_failure_of_the_database_before_such_a_dependency_has_ended_is_n
     assert calls in (["read"], ["read", "ended"])
 
 
+@pytest.mark.untraced
 async def test_background_tasks_go_on_after_such_a_dependency(router: APIRouter, serve: Any, names: Any) -> None:
     async def audited(session: Session) -> AsyncIterator[None]:
         yield

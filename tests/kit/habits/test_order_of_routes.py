@@ -106,6 +106,7 @@ async def test_a_path_whose_route_has_another_method_keeps_its_slash(items: APIR
         assert await text(client, "/items/") == "items"
 
 
+@pytest.mark.untraced
 async def test_a_router_that_is_included_after_the_first_request_serves(
     items: APIRouter, new_router: Any, new_service: Any
 ) -> None:
@@ -121,6 +122,7 @@ async def test_a_router_that_is_included_after_the_first_request_serves(
         assert await text(client, "/late/") == "late"
 
 
+@pytest.mark.untraced
 async def test_a_route_that_is_added_to_an_included_router_serves(items: APIRouter, new_service: Any) -> None:
     outer = APIRouter(prefix="/v1")
     outer.include_router(items)
@@ -135,6 +137,7 @@ async def test_a_route_that_is_added_to_an_included_router_serves(items: APIRout
         assert await text(client, "/v1/late/") == "late"
 
 
+@pytest.mark.untraced
 async def test_a_route_that_is_removed_at_run_time_serves_no_more(items: APIRouter, new_service: Any) -> None:
     service = new_service(items)
     async with client_of(service) as client:
@@ -143,6 +146,7 @@ async def test_a_route_that_is_removed_at_run_time_serves_no_more(items: APIRout
         assert (await client.get("/items/1")).status_code == 404
 
 
+@pytest.mark.untraced
 async def test_a_route_that_is_replaced_at_run_time_serves_in_its_place(items: APIRouter, new_service: Any) -> None:
     service = new_service(items)
     place = next(at for at, route in enumerate(service.routes) if getattr(route, "original_router", 0) is items)

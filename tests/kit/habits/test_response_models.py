@@ -211,6 +211,7 @@ async def test_none_is_null(router: APIRouter, serve: Any) -> None:
     assert (await client.get("/nothing")).text == "null"
 
 
+@pytest.mark.untraced
 async def test_a_table_as_response_model_is_refused(router: APIRouter, serve: Any) -> None:
     @router.get("/items", response_model=HabitItem)
     async def read(session: ReadSession) -> Any: ...
@@ -234,6 +235,7 @@ async def test_a_row_without_a_response_model_is_refused_with_a_message(
     assert "a table, which would show all its columns: give the route a response_model" in caplog.text
 
 
+@pytest.mark.untraced
 async def test_a_row_in_the_annotation_without_a_response_model_is_refused_at_start(
     router: APIRouter, serve: Any
 ) -> None:

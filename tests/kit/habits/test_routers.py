@@ -204,6 +204,7 @@ async def test_the_endpoint_of_a_route_is_called_as_a_function(router: APIRouter
     assert await route.endpoint(2) == await double(2) == 4  # type: ignore[attr-defined]
 
 
+@pytest.mark.untraced
 async def test_middleware_of_the_application_surrounds_every_operation(router: APIRouter, new_service: Any) -> None:
     @router.get("/a")
     async def read() -> str:
@@ -222,6 +223,7 @@ async def test_middleware_of_the_application_surrounds_every_operation(router: A
     assert (answer.json(), answer.headers["x-signed"]) == ("a", "/a")
 
 
+@pytest.mark.untraced
 async def test_the_log_shows_the_path_with_the_prefix_of_the_inclusion(
     router: APIRouter, serve: Any, caplog: pytest.LogCaptureFixture
 ) -> None:

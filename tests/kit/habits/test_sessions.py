@@ -328,6 +328,7 @@ async def test_a_handler_that_has_committed_is_not_run_again(router: APIRouter, 
     assert await names() == ["once"]
 
 
+@pytest.mark.untraced
 async def test_a_conflict_at_commit_is_a_409(router: APIRouter, serve: Any, names: Any) -> None:
     @router.post("/a")
     async def write(session: Session) -> None:
@@ -377,6 +378,7 @@ async def test_a_session_that_reads_refuses_to_write(
     assert "A ReadSession does not write: take Session" in caplog.text
 
 
+@pytest.mark.untraced
 @pytest.mark.usefixtures("stored")
 async def test_a_change_of_a_row_that_was_read_is_refused(
     router: APIRouter, serve: Any, names: Any, caplog: pytest.LogCaptureFixture

@@ -51,12 +51,14 @@ async def test_the_bearer_of_the_token_reads_the_metrics_and_nothing_else(databa
             assert (await anonymous.get("/metrics", headers=header)).status_code == 401
 
 
+@pytest.mark.untraced
 async def test_a_token_may_have_any_characters(database: Database) -> None:
     async with client_of(shop(database, Access(token="schlüssel" * 4))) as prometheus:
         header = {b"Authorization": b"bearer  " + ("schlüssel" * 4).encode()}
         assert (await prometheus.get("/metrics", headers=header)).status_code == 200
 
 
+@pytest.mark.untraced
 async def test_without_authentication_and_without_a_token_everybody_reads_the_metrics(reader: Client) -> None:
     assert (await reader.get("/metrics")).status_code == 200
 
@@ -78,11 +80,13 @@ async def test_head_and_both_forms_of_the_path_are_answered(reader: Client) -> N
     assert (await reader.post("/metrics")).status_code == 405
 
 
+@pytest.mark.untraced
 async def test_single_metrics_can_be_chosen(reader: Client) -> None:
     chosen = await read(reader, params={"name[]": ["http_requests_in_flight", "python_info"]})
     assert {family.name for family in chosen.families} == {"http_requests_in_flight", "python_info"}
 
 
+@pytest.mark.untraced
 async def test_the_bearer_of_the_token_can_choose_metrics(database: Database) -> None:
     async with client_of(shop(database, Access(token=TOKEN)), TOKEN) as prometheus:
         chosen = await read(prometheus, params={"name[]": "http_streams_open"})

@@ -24,6 +24,7 @@ DURATION = "http_request_duration_seconds_count"
 WITH_FAST_PATH = pytest.mark.skipif(not FAST_PATH, reason="only the fast path does this")
 
 
+@pytest.mark.untraced
 async def test_a_request_is_counted_by_its_method_route_and_class_of_status(reader: Client) -> None:
     await reader.post("/shelves/", json=SHELF)
     await reader.get("/shelves/1?fields=id")
@@ -35,6 +36,7 @@ async def test_a_request_is_counted_by_its_method_route_and_class_of_status(read
     assert seen.sum("http_response_bytes_total") > 100
 
 
+@pytest.mark.untraced
 async def test_a_head_is_counted_by_its_own_method(reader: Client) -> None:
     await reader.head("/shelves/")
     assert (await read(reader)).sum(DURATION, method="HEAD", route="/shelves/", status="2xx") == 1
@@ -141,6 +143,7 @@ async def test_a_body_that_is_too_large_is_counted_once(reader: Client) -> None:
     assert 1 <= difference("http_requests_refused_total", before, await read(reader), reason="body") <= 2
 
 
+@pytest.mark.untraced
 async def test_requests_in_flight_and_waiting_are_read_from_the_slots(measured: Service, reader: Client) -> None:
     slots = admission_of(measured).slots
     slots.requests.take("somebody")
@@ -154,6 +157,7 @@ async def test_requests_in_flight_and_waiting_are_read_from_the_slots(measured: 
     assert (await read(reader)).sum("http_requests_in_flight") == 0
 
 
+@pytest.mark.untraced
 async def test_the_pools_are_read(reader: Client, database: Database) -> None:
     async with database.reader.connect():
         seen = await read(reader)
@@ -162,6 +166,7 @@ async def test_the_pools_are_read(reader: Client, database: Database) -> None:
     assert seen.sum("db_pool_waiting") == seen.sum("db_pool_overflow") == 0
 
 
+@pytest.mark.untraced
 async def test_the_lag_of_the_event_loop_is_measured_while_the_service_runs(reader: Client) -> None:
     before = await read(reader)
 
@@ -195,6 +200,7 @@ async def test_the_reads_the_lag_and_the_state_of_standbys_are_shown(reader: Cli
     assert seen.sum("db_replica_ok", server=standby) == 1
 
 
+@pytest.mark.untraced
 @WITH_FAST_PATH
 async def test_the_fast_path_is_used_while_requests_are_measured(
     reader: Client, monkeypatch: pytest.MonkeyPatch
@@ -218,6 +224,7 @@ async def test_a_service_without_metrics_counts_in_a_dictionary_alone(client: Cl
     assert COUNTS["statements", "select"] > before
 
 
+@pytest.mark.untraced
 async def test_metrics_of_the_application_itself_are_shown(reader: Client) -> None:
     assert (await read(reader)).sum("python_info") == 1
     async with client_of(reader._transport.app) as other:  # type: ignore[attr-defined]

@@ -106,6 +106,7 @@ async def test_every_response_that_has_read_or_written_has_a_token(client: Clien
         assert HEADER not in (await client.get(other)).headers
 
 
+@pytest.mark.untraced
 async def test_the_cookie_is_secure_over_https(service: Service) -> None:
     async with client_of(service) as client:
         client.base_url = "https://test"
@@ -233,6 +234,7 @@ async def test_rows_of_a_group_commit_are_read_by_their_clients(service: Service
         assert set(await asyncio.gather(*(create_and_read() for _ in range(20)))) == {200}
 
 
+@pytest.mark.untraced
 async def test_pages_of_other_origins_may_read_and_send_the_header(client: Client) -> None:
     answer = await client.get("/books/", headers={"Origin": ORIGIN})
     assert HEADER in answer.headers["access-control-expose-headers"]
@@ -253,6 +255,7 @@ def bookshop_without_standbys() -> Service:
     return service
 
 
+@pytest.mark.untraced
 async def test_without_standbys_nothing_is_sent(database: Database) -> None:
     service = create_service(create_runtime(database))
     install(service, [], 10)

@@ -105,6 +105,7 @@ async def test_a_long_text_is_compressed(service: Service, path: str) -> None:
     assert kept.items() <= head.headers.items()
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("path", ["/short", "/image", "/encoded", "/fixed", "/stream", "/events"])
 async def test_other_responses_are_sent_as_they_are(service: Service, path: str) -> None:
     plain, whole = await get(service, path, "identity")

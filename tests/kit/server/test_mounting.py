@@ -108,6 +108,7 @@ async def test_the_docs_and_the_document_know_the_prefix(mounted: Service) -> No
     assert mounted.openapi()["servers"] == [{"url": "/", "description": "This service."}]
 
 
+@pytest.mark.untraced
 async def test_health_checks_are_served_under_a_prefix_whatever_the_host_is(mounted: Service) -> None:
     mounted.layers = Layers(hosts=["api.example.com"], max_in_flight=1)
     mounted.wrap_in_middleware(mounted.all_layers)
@@ -116,6 +117,7 @@ async def test_health_checks_are_served_under_a_prefix_whatever_the_host_is(moun
         assert (await client.get("/api/v1/books/")).json()["type"] == "urn:problem:untrusted-host"
 
 
+@pytest.mark.untraced
 async def test_a_missing_lifespan_is_logged_once(mounted: Service, caplog: pytest.LogCaptureFixture) -> None:
     async with asking(outer_of(mounted)) as client:
         for _ in range(3):
@@ -125,6 +127,7 @@ async def test_a_missing_lifespan_is_logged_once(mounted: Service, caplog: pytes
     assert "async with service.router.lifespan_context(service)" in warning.message
 
 
+@pytest.mark.untraced
 async def test_a_missing_table_and_a_missing_lifespan_are_reported(
     new_database: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -180,6 +183,7 @@ def test_the_lifespan_runs_within_that_of_the_outer_application(
     assert not [record for record in caplog.records if record.levelno == logging.WARNING]
 
 
+@pytest.mark.untraced
 async def test_after_the_lifespan_only_a_missing_table_is_reported(new_database: Any) -> None:
     service = library_on(await new_database())
     async with service.router.lifespan_context(service), asking(service) as client:

@@ -137,6 +137,7 @@ async def many_streams(client: httpx.AsyncClient, path: str) -> AsyncIterator[li
         await stream.__aexit__(None, None, None)
 
 
+@pytest.mark.untraced
 async def test_a_stream_that_is_refused_after_a_write_says_that_its_outcome_is_unknown(source: Source) -> None:
     service = streaming_service(source)
     async with (

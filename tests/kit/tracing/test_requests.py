@@ -53,6 +53,7 @@ async def test_unknown_paths_and_methods_have_few_names(reader: Reader) -> None:
     assert names <= {"GET", "HTTP", "HTTP /shelves/", "GET /{path}"}
 
 
+@pytest.mark.untraced
 async def test_the_trace_of_the_client_goes_on(reader: Reader) -> None:
     answer = await reader.client.get("/shelves/77", headers={"traceparent": PARENT})
     assert answer.json()["trace_id"] == TRACE

@@ -24,6 +24,7 @@ pytestmark = pytest.mark.no_fast_path
 APP = "tests.kit.tracing.served:app"
 
 
+@pytest.mark.untraced
 async def test_the_last_spans_are_sent_when_the_service_stops(
     database: Database, collector: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> None:

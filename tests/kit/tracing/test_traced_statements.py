@@ -57,6 +57,7 @@ async def test_no_span_has_the_values_of_a_statement(reader: Reader) -> None:
     assert not any("Sesame" in str(span) for span in statements)
 
 
+@pytest.mark.untraced
 async def test_values_in_the_text_of_a_handler_are_replaced(reader: Reader) -> None:
     @reader.service.get("/own")
     async def own() -> str:
@@ -163,6 +164,7 @@ async def test_statements_outside_of_requests_have_no_span(reader: Reader, datab
     assert await reader.statements() == []
 
 
+@pytest.mark.untraced
 async def test_a_failure_without_a_code_is_named_by_its_type(reader: Reader) -> None:
     @reader.service.get("/own")
     async def own() -> str:
