@@ -95,14 +95,10 @@ WAYS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "header and --root-path": ({"root_path": "/api"}, {}, SAYS),
     "header, without the fast path": ({}, {"fast": False}, SAYS),
 }
-TRACED_WAY = "root_path, stripped"
-"""The way of which coverage is measured. The others cover the same lines."""
 
 
 @needs_nginx
-@pytest.mark.parametrize(
-    "way", [pytest.param(way, marks=() if way == TRACED_WAY else pytest.mark.untraced) for way in WAYS]
-)
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.usefixtures("database")
 async def test_references_lead_through_a_proxy_with_a_prefix(way: str, app: Service, tmp_path: Path) -> None:
     of_server, of_service, location = WAYS[way]
