@@ -1,10 +1,15 @@
 """Fixtures of all tests: databases of both engines. They import no application, so `tests/kit` runs without one."""
 
 import os
+import sys
+import threading
 from collections.abc import Generator, Iterator
+from types import FrameType
+from typing import Any
 
 import pytest
 from coverage import Coverage
+from greenlet import getcurrent  # type: ignore[import-untyped]
 
 from kit.database.error_responses import logged
 from tests import engines
@@ -37,10 +42,27 @@ def pytest_configure(config: pytest.Config) -> None:
     WATCHDOG.install()
 
 
+GREENLETS: list[object] = []
+"""The main greenlets of threads whose coverage was measured."""
+
+
+def keep_greenlet(_: FrameType, __: str, ___: Any) -> None:
+    """Keep the main greenlet of a new thread, so that nothing is called when it would be freed.
+
+    It would be freed by a pending call of the interpreter, which calls a function of coverage.py's dictionary of
+    greenlets. If another thread ends at that moment, Python 3.11 repeats the first instruction of a traced function for
+    ever. Of a greenlet with a single further reference, greenlet would look for it among all objects.
+    """
+    sys.setprofile(None)
+    GREENLETS.extend([getcurrent()] * 2)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
     """Measure the coverage of imports in the first process of xdist only: all processes import the same."""
     measurement = Coverage.current()
+    if measurement is not None:
+        threading.setprofile(keep_greenlet)
     if measurement is None or getattr(session.config, "workerinput", {"workerid": "gw0"})["workerid"] == "gw0":
         return (yield)
     measurement.stop()
