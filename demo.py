@@ -52,7 +52,7 @@ async def fill(database: Database) -> None:
 
 
 async def has_rows(session: WriteSession) -> bool:
-    """Return whether a resource that belongs to no other has rows. Tables that are no resources do not count."""
+    """Return whether the database has rows of these resources. Rows of other resources refer to one of them."""
     for entity in (Team, Hero, User, Category, Product):
         if (await session.exec(select(entity.id).limit(1))).first() is not None:
             return True

@@ -47,11 +47,12 @@ GREENLETS: list[object] = []
 
 
 def keep_greenlet(_: FrameType, __: str, ___: Any) -> None:
-    """Keep the main greenlet of a new thread, so that nothing is called when it would be freed.
+    """Keep two references to the main greenlet of a new thread, so that the greenlet is never freed.
 
-    It would be freed by a pending call of the interpreter, which calls a function of coverage.py's dictionary of
-    greenlets. If another thread ends at that moment, Python 3.11 repeats the first instruction of a traced function for
-    ever. Of a greenlet with a single further reference, greenlet would look for it among all objects.
+    Otherwise a pending call of the interpreter frees it at the end of the thread, and then runs the weakref callback of
+    coverage.py's dictionary of greenlets. That callback was seen to hang in Python 3.11, in its first, traced
+    instruction, probably because another thread had ended at that moment. With a single reference, greenlet would
+    search all objects for its owner.
     """
     sys.setprofile(None)
     GREENLETS.extend([getcurrent()] * 2)

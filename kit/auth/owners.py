@@ -79,7 +79,7 @@ def name_of(rows: Any) -> str:
 
 
 def entities(parent: type[Any] = Entity) -> Iterator[type[Entity]]:
-    """Yield all subclasses of `parent` that have a table: entities, if `parent` is one."""
+    """Yield all subclasses of `parent` that have a table. They are entities if `parent` is an entity."""
     for child in parent.__subclasses__():
         if inspect(child, raiseerr=False) is not None:
             yield child

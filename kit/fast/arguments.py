@@ -82,7 +82,7 @@ class Arguments:
 
 
 def resolver_of(part: Dependant) -> NamedResolver | None:
-    """Return the resolver of a dependency; None if unsupported."""
+    """Return the resolver of a dependency; None if the dependency is not supported."""
     if part.name and part.call in RESOLVERS:
         return part.name, RESOLVERS[part.call], False
     if not part.name or not part.call or not part.request_param_name or not needs_request_only(part):

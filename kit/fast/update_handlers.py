@@ -19,14 +19,17 @@ ASYNC = (ast.AsyncFor, ast.AsyncWith, ast.Yield, ast.YieldFrom)
 
 
 class UpdateHandler:
-    """Tells whether a handler is an update handler."""
+    """The result of the recognition of a handler."""
 
     def __init__(self, methods: Collection[str], handler: Callable[..., Any]) -> None:
         self.methods, self.handler = methods, handler
 
     @cached_property
     def is_possible(self) -> bool:
-        """Whether it may be an update handler: so its source says, at the first request. Set to False if it is not."""
+        """Whether the handler may be an update handler, by its source. Set to False if a request shows otherwise.
+
+        The source is parsed at the first request, because that takes milliseconds.
+        """
         return CHANGING.issuperset(self.methods) and awaits_only_get(self.handler)
 
 

@@ -28,7 +28,7 @@ from kit.operations.unit_of_work import UNIT, Handle, Unit
 
 Resolver = Callable[[Unit], Any]
 NamedResolver = tuple[str, Resolver, bool]
-"""The name of a handler's argument, its resolver, and whether that is async."""
+"""The name of an argument of the handler, its resolver, and whether the resolver is async."""
 SERVED_BY_UNIT = (check_permission, compose_text, commit_before_response)
 """The application's dependencies without a value. The unit of work does the same, so they are skipped."""
 
@@ -45,7 +45,7 @@ RESOLVERS: dict[Any, Resolver] = {get_session: session_of, get_read_session: ses
 
 
 def resolver_of(part: Dependant) -> NamedResolver | None:
-    """Return the resolver of a dependency; None if unsupported."""
+    """Return the resolver of a dependency; None if the dependency is not supported."""
     make: Any = part.call
     if not part.name:
         return None
@@ -58,14 +58,14 @@ def resolver_of(part: Dependant) -> NamedResolver | None:
 
 
 class DirectHandle:
-    """Serves an operation by its inner route, with the kit's dependencies resolved by the unit of work."""
+    """Serves an operation by its inner route, after resolving the kit's dependencies from the unit of work."""
 
     def __init__(self, context: RouteContext, handler: Handler, resolvers: Sequence[NamedResolver]) -> None:
         self.context, self.handler, self.resolvers = context, handler, resolvers
 
     @functools.cached_property
     def inner(self) -> Handle:
-        """The function that serves the inner route. To make it takes milliseconds, so the first request does."""
+        """The handler of the inner route. It is built at the first request, because building it takes milliseconds."""
         return inner_route(self.context, self.handler, {name for name, _, _ in self.resolvers}).get_route_handler()
 
     async def __call__(self, request: Request) -> Response:

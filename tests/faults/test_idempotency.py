@@ -17,7 +17,10 @@ MANY = 50
 REQUESTS, CLIENTS, FAULTS = 5_000, 32, 2
 """The number of requests on each engine."""
 UNAVAILABLE = (503, 504)
-"""The failures after which a client repeats its request. A 504: on a slow machine a writer waits for a row too long."""
+"""The status codes after which a client repeats its request.
+
+A 504: on a slow machine, a statement may wait for a locked row until it reaches its timeout.
+"""
 HERO = {"name": "Deadpond", "secret_name": "Dive Wilson"}
 
 
