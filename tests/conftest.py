@@ -1,18 +1,13 @@
 """Fixtures of all tests: databases of both engines. They import no application, so `tests/kit` runs without one."""
 
 import os
-import sys
-import threading
 from collections.abc import Generator, Iterator
-from types import FrameType
-from typing import Any
 
 import pytest
 from coverage import Coverage
-from greenlet import getcurrent  # type: ignore[import-untyped]
 
 from kit.database.error_responses import logged
-from tests import engines
+from tests import engines, traced_greenlets
 from tests.watchdog import WATCHDOG
 
 anyio_backend, engine, log_file = engines.anyio_backend, engines.engine, engines.log_file
@@ -42,31 +37,17 @@ def pytest_configure(config: pytest.Config) -> None:
     WATCHDOG.install()
 
 
-GREENLETS: list[object] = []
-"""The main greenlets of threads whose coverage was measured."""
-
-
-def keep_greenlet(_: FrameType, __: str, ___: Any) -> None:
-    """Keep two references to the main greenlet of a new thread, so that the greenlet is never freed.
-
-    Otherwise a pending call of the interpreter frees it at the end of the thread, and then runs the weakref callback of
-    coverage.py's dictionary of greenlets. That callback was seen to hang in Python 3.11, in its first, traced
-    instruction, probably because another thread had ended at that moment. With a single reference, greenlet would
-    search all objects for its owner.
-    """
-    sys.setprofile(None)
-    GREENLETS.extend([getcurrent()] * 2)
-
-
 @pytest.hookimpl(wrapper=True)
 def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
     """Measure the coverage of imports in the first process of xdist only: all processes import the same."""
     measurement = Coverage.current()
-    if measurement is not None:
-        threading.setprofile(keep_greenlet)
-    if measurement is None or getattr(session.config, "workerinput", {"workerid": "gw0"})["workerid"] == "gw0":
+    if measurement is None:
         return (yield)
+    traced_greenlets.install()
     measurement.stop()
+    if getattr(session.config, "workerinput", {"workerid": "gw0"})["workerid"] == "gw0":
+        measurement.start()
+        return (yield)
     try:
         return (yield)
     finally:
