@@ -1,7 +1,9 @@
 """Fixtures of all tests: databases of both engines. They import no application, so `tests/kit` runs without one."""
 
+import json
 import os
 from collections.abc import Generator, Iterator
+from pathlib import Path
 
 import pytest
 from coverage import Coverage
@@ -30,6 +32,12 @@ MARKS = (
 )
 """Here and not in `pyproject.toml`, because `make upgrade-kit` brings this file together with the marked tests."""
 
+LIST = Path(__file__).parent / "tracing/untraced.json"
+UNTRACED: dict[str, list[str]] = (
+    json.loads(LIST.read_text()) if LIST.exists() and "ALL_TRACED" not in os.environ else {}
+)
+"""By test function with untraced cases, the cases that are traced (see `tests/tracing`)."""
+
 
 def pytest_configure(config: pytest.Config) -> None:
     for mark in MARKS:
@@ -52,6 +60,13 @@ def pytest_collection(session: pytest.Session) -> Generator[None, object, object
         return (yield)
     finally:
         measurement.start()
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark a test that the list names `untraced`."""
+    function, _, case = item.nodeid.partition("[")
+    if case.removesuffix("]") not in UNTRACED.get(function, (case.removesuffix("]"),)):
+        item.add_marker("untraced")
 
 
 @pytest.hookimpl(trylast=True)

@@ -111,7 +111,6 @@ def test_the_first_resource_has_a_neutral_name_if_that_of_the_service_is_impossi
     assert resource.name == NEUTRAL
 
 
-@pytest.mark.untraced
 def test_nothing_is_left_of_a_service_that_failed(source: Path, tmp_path: Path) -> None:
     with pytest.raises(NotWrittenError, match="cannot be the name of a resource"):
         make(source, ServiceArguments("shop", dir=str(tmp_path / "shop"), resource="class"))
@@ -143,7 +142,6 @@ def test_a_name_that_cannot_be_a_package_is_refused(name: str, says: str, source
         package_of(name, source, "heroes")
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize(("name", "package"), [("orders", "orders"), ("order-desk", "order_desk"), ("a2", "a2")])
 def test_a_name_of_a_package_is_kept_with_underscores_for_dashes(name: str, package: str, source: Path) -> None:
     assert package_of(name, source, "heroes") == package

@@ -34,7 +34,6 @@ def test_a_resource_that_others_need_is_refused(name: str, says: str) -> None:
         Removal(Project(PROJECT), name).check()
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize("name", ["post", "item", "power_transfer", "stock_transfer", "overview", "dashboard"])
 def test_a_resource_that_no_other_needs_can_be_removed(name: str) -> None:
     Removal(Project(PROJECT), name).check()

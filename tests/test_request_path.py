@@ -82,7 +82,6 @@ def is_in_order(steps: list[str], files: list[str]) -> bool:
     return all(step in rest for step in steps)
 
 
-@pytest.mark.untraced
 @pytest.mark.skipif(not FAST_PATH, reason="docs/request.md shows the fast path")
 @pytest.mark.parametrize("section", ["GET /heroes/1", "POST /heroes/"])
 async def test_a_request_enters_few_files_in_the_order_of_the_page(

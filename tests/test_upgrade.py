@@ -51,7 +51,6 @@ def git(folder: Path, *commands: str) -> None:
         subprocess.run(["git", *command.split()], cwd=folder, check=True, env={**PERSON, "PATH": "/usr/bin:/bin"})  # noqa: S607
 
 
-@pytest.mark.untraced
 def test_a_newer_kit_replaces_the_files_of_the_kit_and_no_other(service: Path, newer: Path) -> None:
     (service / REVISION).write_text("# mine\n")
     (service / "heroes/post.py").write_text("# mine\n")
@@ -66,7 +65,6 @@ def test_a_newer_kit_replaces_the_files_of_the_kit_and_no_other(service: Path, n
     assert upgrade.upgrade(service, str(newer)).endswith("The changelog has nothing new.\n")
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize("what", ["changed", "added", "removed"])
 def test_local_changes_are_listed_and_nothing_is_replaced(what: str, service: Path, newer: Path) -> None:
     path = service / ("kit/mine.py" if what == "added" else "kit/http/etags.py")
@@ -101,7 +99,6 @@ def test_without_a_record_and_a_tag_the_upgrade_is_refused(service: Path, newer:
         upgrade.upgrade(service, str(newer))
 
 
-@pytest.mark.untraced
 def test_changes_that_git_sees_are_local_changes(service: Path, newer: Path) -> None:
     git(service, "init -q", "add .", "commit -q -m all")
     (service / "kit/untracked.py").write_text("# mine\n")

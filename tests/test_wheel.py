@@ -44,14 +44,12 @@ def service(installed: Path, tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.untraced
 def test_the_wheel_has_all_files_of_the_kit(installed: Path) -> None:
     names = {name for name in files_of(PROJECT) if name.startswith("kit/")} - {"kit/pyproject.toml"}
     assert len(names) > 200
     assert [name for name in names if not (installed / name).exists()] == []
 
 
-@pytest.mark.untraced
 async def test_a_resource_runs_against_the_wheel(
     installed: Path, service: Path, new_database: Any, log_file: Path
 ) -> None:

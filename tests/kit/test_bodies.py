@@ -55,7 +55,6 @@ async def test_a_body_can_be_read_again_for_each_attempt() -> None:
         assert [chunk async for chunk in BufferedRequest(SCOPE, nothing, b"12").stream()] == [b"12", b""]
 
 
-@pytest.mark.untraced
 async def test_a_long_form_is_parsed_in_parts_between_which_others_have_their_turn() -> None:
     scope = {**SCOPE, "headers": [(b"content-type", b"application/x-www-form-urlencoded")]}
     request = BufferedRequest(scope, nothing, b"&" * 300_000 + b"a=1")

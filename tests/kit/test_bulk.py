@@ -290,7 +290,6 @@ async def test_a_thousand_elements_with_the_same_fault_need_few_statements(
     assert len(statements) < 40
 
 
-@pytest.mark.untraced
 async def test_faults_that_no_select_shows_are_found_in_chunks(client: Client, database: Database) -> None:
     async with left_out(database, "kit_shelf", "NEW.name = 'Shelf 17' OR NEW.name = 'Shelf 800'"):
         with statements_of(database.writer) as statements:
@@ -326,7 +325,6 @@ async def test_rows_with_uuids_that_a_trigger_leaves_out_are_not_acknowledged(
     assert await read(client, "/journals/") == []
 
 
-@pytest.mark.untraced
 async def test_the_first_of_several_elements_that_fail_is_pointed_at_after_few_statements(
     client: Client, database: Database
 ) -> None:
@@ -418,7 +416,6 @@ async def test_rows_of_a_table_without_a_sequence_are_stored_in_key_order_too(da
         await execute(database, "ALTER SEQUENCE kit_shelf_id_seq OWNED BY kit_shelf.id")
 
 
-@pytest.mark.untraced
 async def test_elements_that_a_function_refuses_are_found_by_a_bounded_number_of_calls(database: Database) -> None:
     calls: list[int] = []
 

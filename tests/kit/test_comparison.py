@@ -97,7 +97,6 @@ async def change(engine: AsyncEngine, old: Model, new: Model) -> str:
         return await connection.run_sync(run)
 
 
-@pytest.mark.untraced
 async def test_a_longer_column_gets_a_matching_check(migrating: AsyncEngine) -> None:
     body = await change(migrating, shelf(), shelf(bound=300))
     async with migrating.begin() as connection:
@@ -105,7 +104,6 @@ async def test_a_longer_column_gets_a_matching_check(migrating: AsyncEngine) -> 
     assert body.count("ck_shelf_title") == 2
 
 
-@pytest.mark.untraced
 async def test_added_and_removed_checks_are_detected(migrating: AsyncEngine) -> None:
     await change(migrating, shelf(), shelf(CheckConstraint("title <> 'a:b'", name="other")))
     without = metadata_of(shelf())
@@ -114,7 +112,6 @@ async def test_added_and_removed_checks_are_detected(migrating: AsyncEngine) -> 
         await connection.execute(text("INSERT INTO shelf VALUES (1, :title)"), {"title": "a:b"})
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize(
     "new",
     [
@@ -138,7 +135,6 @@ async def test_a_changed_condition_of_an_index_is_detected(migrating: AsyncEngin
     assert "id > 2" in body
 
 
-@pytest.mark.untraced
 async def test_a_new_table_gets_its_indexes_on_expressions(migrating: AsyncEngine) -> None:
     body = await change(migrating, lambda _: None, shelf(Index("ix", text("lower(title)"), unique=True)))
     assert "lower(title)" in body
@@ -154,7 +150,6 @@ async def test_triggers_and_functions_of_the_models_are_created(migrating: Async
     assert "CREATE TRIGGER" in await change(migrating, shelf(), touched)
 
 
-@pytest.mark.untraced
 async def test_changed_labels_of_a_text_enum_change_its_check(migrating: AsyncEngine) -> None:
     def of(*labels: str) -> Model:
         kind = sa.Enum(*labels, name="status", native_enum=False, create_constraint=True)

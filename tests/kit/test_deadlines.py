@@ -87,7 +87,6 @@ def checked_out(database: Database) -> int:
     return sum(pool.checkedout() for pool in pools)
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_past_the_deadline_the_response_is_a_504_and_nothing_is_stored(
     service: Service, probed: Client, database: Database, method: str
@@ -105,7 +104,6 @@ async def test_past_the_deadline_the_response_is_a_504_and_nothing_is_stored(
     await new_shelf(probed)
 
 
-@pytest.mark.untraced
 async def test_a_body_that_does_not_arrive_in_time_is_a_504(service: Service, probed: Client) -> None:
     caller = Caller(body=b"{", more=True)
     with with_attributes(service.runtime, request_timeout=SOON):
@@ -131,7 +129,6 @@ def slow_down(database: Database, monkeypatch: pytest.MonkeyPatch, seconds: floa
     monkeypatch.setattr(kind, "commit", slowly)
 
 
-@pytest.mark.untraced
 async def test_the_deadline_does_not_interrupt_a_commit(
     service: Service, probed: Client, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -146,7 +143,6 @@ async def test_the_deadline_does_not_interrupt_a_commit(
     assert len(await read(probed, "/shelves/")) == 1
 
 
-@pytest.mark.untraced
 async def test_the_outcome_of_a_commit_that_takes_too_long_is_unknown(
     probed: Client, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -214,7 +210,6 @@ async def test_a_read_of_a_disconnected_client_ends(
     assert "GET /probes/held 499" in caplog.text
 
 
-@pytest.mark.untraced
 @pytest.mark.usefixtures("polling_disconnects")
 async def test_a_read_of_a_connected_client_is_answered(service: Service, probed: Client) -> None:
     caller = Caller(body=b"nobody looks at it", more=True)
@@ -226,7 +221,6 @@ async def test_a_read_of_a_connected_client_is_answered(service: Service, probed
     assert await asking == 204
 
 
-@pytest.mark.untraced
 @pytest.mark.usefixtures("polling_disconnects")
 async def test_a_write_of_a_disconnected_client_is_executed_to_its_end(service: Service, probed: Client) -> None:
     caller = Caller()
@@ -239,7 +233,6 @@ async def test_a_write_of_a_disconnected_client_is_executed_to_its_end(service: 
     assert len(await read(probed, "/shelves/")) == 1
 
 
-@pytest.mark.untraced
 @on_sqlite
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_a_statement_of_sqlite_that_takes_too_long_is_a_504(
@@ -254,7 +247,6 @@ async def test_a_statement_of_sqlite_that_takes_too_long_is_a_504(
     await hasty.dispose()
 
 
-@pytest.mark.untraced
 @on_sqlite
 async def test_a_cancelled_statement_of_sqlite_does_not_keep_the_file_locked(service: Service, probed: Client) -> None:
     with with_attributes(service.runtime, request_timeout=SOON):

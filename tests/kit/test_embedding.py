@@ -110,7 +110,6 @@ async def test_deleted_rows_are_not_embedded_in_a_list(signed: Client, number: i
         assert [journal["id"] for journal in one["journals"]] == shown[:limit]
 
 
-@pytest.mark.untraced
 async def test_a_deleted_row_is_embedded_as_null(signed: Client, database: Database) -> None:
     shelf = await new_shelf(signed, name="Drama", room="Hall")
     ids = [journal["id"] for journal in await new_journals(signed, shelf["id"], 2)]

@@ -108,7 +108,6 @@ async def test_readers_and_writers_share_the_connection_of_a_database_in_memory(
     assert await read() == 10
 
 
-@pytest.mark.untraced
 async def test_an_exhausted_pool_times_out(new_database: Any) -> None:
     database = Database(url_for(await new_database()), Pool(size=1, overflow=0, timeout=1))
     async with database.connect():
@@ -117,7 +116,6 @@ async def test_an_exhausted_pool_times_out(new_database: Any) -> None:
     await database.dispose()
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize(
     ("given", "folded"),
     [

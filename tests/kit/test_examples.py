@@ -1,7 +1,5 @@
 """OpenAPI examples: ids of existing rows, so that the first try in Swagger UI succeeds."""
 
-import pytest
-
 from tests.engines import Client
 from tests.kit.probes import Json, made, new_book, read
 from tests.people import Person
@@ -20,7 +18,6 @@ def shared(document: Json) -> Json:
     return parameters
 
 
-@pytest.mark.untraced
 async def test_the_example_of_an_id_is_the_newest_row(client: Client) -> None:
     assert await path_example(client, "/books/{book_id}") == 1
     books = [await new_book(client) for _ in range(3)]
@@ -35,7 +32,6 @@ async def test_the_example_of_a_uuid_is_the_newest_row(client: Client) -> None:
     assert schemas["JournalsUpdate"]["properties"]["ids"]["examples"] == [newest]
 
 
-@pytest.mark.untraced
 async def test_with_authentication_examples_contain_no_existing_ids(superuser: Person) -> None:
     for _ in range(3):
         await new_book(superuser.client)

@@ -26,19 +26,16 @@ async def ready(database: Database, url: str = "memory://") -> tuple[int, dict[s
     return answer.status_code, answer.json()
 
 
-@pytest.mark.untraced
 async def test_what_is_there_is_ok(database: Database) -> None:
     assert await ready(database) == (200, {"status": "ready", "checks": {"database": "ok", "schema": "ok"}})
 
 
-@pytest.mark.untraced
 async def test_a_database_that_cannot_be_reached_is_named(database: Database) -> None:
     status, answer = await ready(Database(url_for(NOWHERE.format(port=free_port()))))
     assert (status, answer["type"]) == (503, "urn:problem:unready")
     assert answer["checks"] == {"database": "unreachable", "schema": "unknown"}
 
 
-@pytest.mark.untraced
 async def test_a_schema_that_lacks_migrations_is_named(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     async def behind(_: Database) -> State:
         return State(missing=("0007_invoices",))
@@ -54,13 +51,11 @@ async def test_a_redis_that_answers_is_ok(database: Database, tmp_path: Path) ->
         assert (await ready(database, url))[1]["checks"]["redis"] == "ok"
 
 
-@pytest.mark.untraced
 async def test_without_its_redis_the_service_is_ready_and_says_so(database: Database) -> None:
     status, answer = await ready(database, f"redis://127.0.0.1:{free_port()}")
     assert (status, answer["checks"]["redis"]) == (200, "unreachable")
 
 
-@pytest.mark.untraced
 async def test_a_redis_that_does_not_answer_is_unreachable(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kit.auth.counters.CHECK_SECONDS", 0.1)
     with socket.create_server(("127.0.0.1", port := free_port())):  # it accepts no connection
@@ -68,7 +63,6 @@ async def test_a_redis_that_does_not_answer_is_unreachable(database: Database, m
     assert (status, answer["checks"]["redis"]) == (200, "unreachable")
 
 
-@pytest.mark.untraced
 async def test_what_is_missing_is_named_together(database: Database) -> None:
     nowhere = Database(url_for(NOWHERE.format(port=free_port())))
     _, answer = await ready(nowhere, f"redis://127.0.0.1:{free_port()}")

@@ -81,7 +81,6 @@ async def test_without_a_primary_the_database_is_unreachable(pair: Cluster, name
         await port_of(url_of(*places))
 
 
-@pytest.mark.untraced
 async def test_migrations_and_backups_find_the_primary(pair: Cluster, tmp_path: Path, postgres_programs: None) -> None:
     url = url_of("127.0.0.1:1", pair.standbys[0].host, pair.primary.host)
     async with connected(engine_for(url)) as connection:

@@ -197,7 +197,6 @@ async def test_with_and_without_its_slash_a_path_is_the_same(client: Client) -> 
     assert await number_of(client, "/books/") == 1
 
 
-@pytest.mark.untraced
 async def test_a_response_without_a_body_is_replayed_too(probed: Client) -> None:
     first, again = [await post(probed, "/probes/nothing") for _ in range(2)]
     assert (first.status_code, first.content) == (204, b"")
@@ -212,14 +211,12 @@ async def test_equivalent_json_is_the_same_request(client: Client) -> None:
     assert_same(again, first)
 
 
-@pytest.mark.untraced
 async def test_the_same_parameters_in_another_order_are_the_same_request(probed: Client) -> None:
     first = await post(probed, "/probes/nothing?first=1&second=2")
     assert_same(await post(probed, "/probes/nothing?second=2&first=1"), first)
     assert_names_the_header(await post(probed, "/probes/nothing?first=2&second=1"))
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize("change", [{"year": 28}, {"title": "Persuasion"}, {"copies": True}])
 async def test_another_body_with_the_same_key_is_refused(client: Client, change: Json) -> None:
     first = await post(client, "/books/", json=BOOK)
@@ -253,7 +250,6 @@ async def test_a_conflict_is_replayed_even_after_it_was_resolved(client: Client)
     assert (await post(client, "/shelves/", "key-2", json=SHELF)).status_code == 201
 
 
-@pytest.mark.untraced
 async def test_a_404_is_replayed_even_if_the_row_exists_now(probed: Client) -> None:
     first = await post(probed, "/probes/books/1")
     assert first.status_code == 404
@@ -263,14 +259,12 @@ async def test_a_404_is_replayed_even_if_the_row_exists_now(probed: Client) -> N
     assert (await post(probed, "/probes/books/1", "key-2")).status_code == 200
 
 
-@pytest.mark.untraced
 async def test_a_request_refused_because_of_the_data_stores_only_its_key(probed: Client, database: Database) -> None:
     assert (await post(probed, "/probes/books/1")).status_code == 404
     assert await read(probed, "/shelves/") == []
     assert [row.status for row in await stored_keys(database)] == [404]
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize(
     ("content", "media_type", "status"),
     [
@@ -298,7 +292,6 @@ async def test_an_invalid_query_may_be_corrected_with_its_key(client: Client, qu
     assert (await post(client, "/books/bulk", json=[BOOK])).status_code == 201
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize(
     ("failure", "status"),
     [
@@ -325,7 +318,6 @@ async def test_a_failure_not_caused_by_the_data_is_not_stored(
     assert await number_of(probed, "/shelves/") == 1
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize("given", [[""], ["x" * 256], ["é"], ["a b"], [" a"], ["a\t"], ["one", "two"]])
 async def test_a_key_is_1_to_255_visible_ascii_characters_given_once(
     client: Client, database: Database, given: list[str]
@@ -337,7 +329,6 @@ async def test_a_key_is_1_to_255_visible_ascii_characters_given_once(
     assert await stored_keys(database) == []
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize("key", ["!", "~" * 255, '"5c1ff5e8"', "a,b"])
 async def test_a_key_may_have_any_visible_ascii_character(client: Client, key: str) -> None:
     first, again = [await post(client, "/books/", key, json=BOOK) for _ in range(2)]
@@ -345,7 +336,6 @@ async def test_a_key_may_have_any_visible_ascii_character(client: Client, key: s
     assert_same(again, first)
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize("method", ["GET", "PATCH", "PUT", "DELETE"])
 @pytest.mark.parametrize("key", ["key-1", "no key"])
 async def test_keys_are_ignored_for_other_methods_than_post(
@@ -360,7 +350,6 @@ async def test_keys_are_ignored_for_other_methods_than_post(
     assert await stored_keys(database) == []
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize("on_error", ["abort", "skip"])
 async def test_a_bulk_with_a_key_is_executed_once(client: Client, on_error: str) -> None:
     bodies = [SHELF, {"name": " "}, SHELF] if on_error == "skip" else [SHELF, SHELF | {"name": "Drama"}]
@@ -388,14 +377,12 @@ async def test_of_fifty_concurrent_requests_with_one_key_one_is_executed(client:
     assert await read(client, "/books/") == [done[0].json()]
 
 
-@pytest.mark.untraced
 async def test_concurrent_requests_with_different_keys_do_not_wait(client: Client) -> None:
     answers = await asyncio.gather(*(post(client, "/books/", f"key-{key}", json=BOOK) for key in range(RACERS)))
     assert {answer.status_code for answer in answers} == {201}
     assert await number_of(client, "/books/") == RACERS
 
 
-@pytest.mark.untraced
 @pytest.mark.usefixtures("short_wait")
 async def test_a_second_request_during_the_first_is_a_409_in_flight(probed: Client) -> None:
     running = asyncio.create_task(post(probed, "/probes/held"))
@@ -407,7 +394,6 @@ async def test_a_second_request_during_the_first_is_a_409_in_flight(probed: Clie
     assert_same(await post(probed, "/probes/held"), first)
 
 
-@pytest.mark.untraced
 async def test_a_second_request_gets_the_response_of_the_first_in_time(
     probed: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -619,7 +605,6 @@ async def test_a_commit_of_unknown_outcome_may_be_repeated_with_its_key(client: 
     assert await number_of(client, "/books/") == 1
 
 
-@pytest.mark.untraced
 async def test_no_part_of_the_request_is_stored(probed: Client, database: Database) -> None:
     assert (await post(probed, "/probes/secrets", SECRET, json={"secret": SECRET})).status_code == 204
     (row,) = await stored_keys(database)
@@ -627,7 +612,6 @@ async def test_no_part_of_the_request_is_stored(probed: Client, database: Databa
     assert SECRET not in repr(row)
 
 
-@pytest.mark.untraced
 async def test_the_digest_of_a_request_depends_on_the_secret(service: Service, probed: Client) -> None:
     statuses = []
     for secret in (b"one", b"two"):
@@ -636,7 +620,6 @@ async def test_the_digest_of_a_request_depends_on_the_secret(service: Service, p
     assert statuses == [201, 422]
 
 
-@pytest.mark.untraced
 async def test_a_key_outlives_the_replacement_of_the_secret(service: Service, probed: Client) -> None:
     with with_attributes(service.runtime, secrets=[b"old"]):
         first = await post(probed, "/shelves/", json=SHELF)
@@ -652,7 +635,6 @@ async def test_a_key_belongs_to_its_caller(natasha: Person, steve: Person) -> No
     assert_same(await post(natasha.client, "/notes/", json=note), answers[0])
 
 
-@pytest.mark.untraced
 async def test_a_retried_request_stores_one_response(probed: Client, database: Database) -> None:
     book = await new_book(probed)
     first, again = [await post(probed, f"/probes/overtaken/{book['id']}") for _ in range(2)]

@@ -43,7 +43,6 @@ async def test_a_cursor_of_a_field_with_another_type_is_refused(
     assert (await client.get("/books/?cursor=abc")).status_code == 422
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize(
     ("name", "searched"),
     [
@@ -71,7 +70,6 @@ async def test_a_list_may_be_given_in_several_parts(client: Client) -> None:
     assert [book["title"] for book in found] == ["One, two"]
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize(
     "moment",
     [

@@ -78,7 +78,6 @@ async def test_nothing_is_lost_when_a_server_is_stopped(new_database: Any, log_f
         assert server.log.count("GET /process 200") == 20
 
 
-@pytest.mark.untraced
 def test_a_process_goes_on_while_its_output_blocks_and_says_what_it_has_dropped() -> None:
     script = SCRIPT.format(end="print('went on', file=sys.stderr, flush=True); sys.stdin.read()").replace(
         "range(1000)", "range(30_000)"

@@ -44,7 +44,6 @@ async def statuses(app: Service, account: str, *attempts: str, address: str = "1
     return [(await log_in(app, account, password, address)).status_code for password in attempts]
 
 
-@pytest.mark.untraced
 async def test_an_account_is_locked_after_failures_even_for_its_password(strict: Service) -> None:
     assert await statuses(strict, "natasha", *[WRONG] * 3, PASSWORD, WRONG) == [401, 401, 401, 429, 429]
     answer = await log_in(strict, "natasha", PASSWORD)
@@ -53,7 +52,6 @@ async def test_an_account_is_locked_after_failures_even_for_its_password(strict:
     assert 1 <= int(answer.headers["Retry-After"]) <= 60
 
 
-@pytest.mark.untraced
 async def test_an_account_is_locked_for_every_address_ignoring_case(strict: Service) -> None:
     await statuses(strict, "natasha", *[WRONG] * 2)
     assert await statuses(strict, "NATASHA", WRONG, address="10.0.0.2") == [401]
@@ -61,7 +59,6 @@ async def test_an_account_is_locked_for_every_address_ignoring_case(strict: Serv
         assert await statuses(strict, username, PASSWORD, address="10.0.0.3") == [429]
 
 
-@pytest.mark.untraced
 async def test_an_ipv6_address_is_locked_with_its_network(strict: Service) -> None:
     for number in range(5):
         assert await statuses(strict, f"stranger{number}", WRONG, address=f"2001:db8::{number}") == [401]
@@ -79,13 +76,11 @@ async def test_registrations_are_limited_for_each_network() -> None:
     assert 1 <= int((refused.value.headers or {})["Retry-After"]) <= 60
 
 
-@pytest.mark.untraced
 async def test_other_accounts_are_not_locked(strict: Service) -> None:
     assert await statuses(strict, "natasha", *[WRONG] * 3, PASSWORD) == [401, 401, 401, 429]
     assert await statuses(strict, "steve", PASSWORD, PASSWORD) == [204, 204]
 
 
-@pytest.mark.untraced
 async def test_an_address_is_locked_after_failures_of_any_accounts(strict: Service) -> None:
     for number in range(5):
         assert await statuses(strict, f"stranger{number}", WRONG) == [401]
@@ -93,19 +88,16 @@ async def test_an_address_is_locked_after_failures_of_any_accounts(strict: Servi
     assert await statuses(strict, "steve", PASSWORD, address="10.0.0.2") == [204]
 
 
-@pytest.mark.untraced
 async def test_success_neither_counts_nor_resets_failures(strict: Service) -> None:
     assert await statuses(strict, "natasha", *[PASSWORD] * 7) == [204] * 7
     attempts = [WRONG, WRONG, PASSWORD, WRONG, PASSWORD]
     assert await statuses(strict, "natasha", *attempts) == [401, 401, 204, 401, 429]
 
 
-@pytest.mark.untraced
 async def test_an_unknown_account_is_locked_like_any_other(strict: Service) -> None:
     assert await statuses(strict, "nobody", *[WRONG] * 4) == [401, 401, 401, 429]
 
 
-@pytest.mark.untraced
 async def test_attempts_on_a_locked_account_do_not_extend_the_lock(strict: Service) -> None:
     await statuses(strict, "natasha", *[WRONG] * 3)
     first = int((await log_in(strict, "natasha", WRONG)).headers["Retry-After"])
@@ -114,7 +106,6 @@ async def test_attempts_on_a_locked_account_do_not_extend_the_lock(strict: Servi
     assert await statuses(strict, "steve", PASSWORD) == [204]
 
 
-@pytest.mark.untraced
 async def test_the_right_password_works_after_the_window(strict: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     assert await statuses(strict, "natasha", WRONG, WRONG, WRONG, PASSWORD) == [401, 401, 401, 429]
     wait = int((await log_in(strict, "natasha", PASSWORD)).headers["Retry-After"])
@@ -125,7 +116,6 @@ async def test_the_right_password_works_after_the_window(strict: Service, monkey
     assert await statuses(strict, "natasha", PASSWORD) == [204]
 
 
-@pytest.mark.untraced
 async def test_only_logins_are_counted(strict: Service) -> None:
     async with client_of(strict, "nonsense", "10.0.0.1") as client:
         assert {(await client.get("/books/")).status_code for _ in range(10)} == {401}
@@ -186,7 +176,6 @@ async def test_workers_that_share_a_redis_share_the_count(database: Database, tm
         assert (answer.status_code, answer.headers["Retry-After"].isdigit()) == (429, True)
 
 
-@pytest.mark.untraced
 async def test_without_its_redis_the_service_refuses_every_login(database: Database, tmp_path: Path) -> None:
     async with redis(tmp_path) as (there, process), counting_in(database, there) as app:
         assert await statuses(app, "natasha", WRONG, PASSWORD) == [401, 204]
@@ -235,7 +224,6 @@ async def test_without_a_trusted_proxy_a_forged_address_does_not_help(database: 
         assert attempts == [401, 401, 429, 429]
 
 
-@pytest.mark.untraced
 async def test_concurrent_attempts_do_not_exceed_the_limit(strict: Service) -> None:
     async def guess(number: int) -> int:
         return (await log_in(strict, "natasha", WRONG, address=f"10.0.1.{number}")).status_code

@@ -43,7 +43,6 @@ def asking(origin: str = ORIGIN, method: str = "PATCH", headers: str = "authoriz
     }
 
 
-@pytest.mark.untraced
 async def test_a_configured_origin_is_allowed() -> None:
     async with served(origins=[ORIGIN, "https://other.example.com"]) as client:
         preflight = await client.options("/books/1", headers=asking())
@@ -71,7 +70,6 @@ async def test_other_origins_are_refused(origin: str) -> None:
             assert "Access-Control-Allow-Origin" not in one.headers
 
 
-@pytest.mark.untraced
 async def test_credentials_are_allowed_only_if_configured() -> None:
     async with served(origins=[ORIGIN], credentials=True) as client:
         answer = await client.get("/health/live", headers={"Origin": ORIGIN})

@@ -889,7 +889,6 @@ async def test_no_read_finds_rows_of_others(database: Database, way: str) -> Non
     assert everything != alone
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize("load", [selectinload, joinedload, subqueryload])
 async def test_relationships_load_no_rows_of_others(database: Database, load: Any) -> None:
     CURRENT_PRINCIPAL.set(UNRESTRICTED)
@@ -1337,7 +1336,6 @@ async def test_the_option_of_a_statement_does_not_lift_the_restriction(database:
     assert await seen(database, ME, statement) == [[f"note {MINE}"]]
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize("restrictions", [{"restricted": True}, {"restricted_reads": True}])
 async def test_the_engine_of_a_restricted_session_has_no_connections(
     database: Database, restrictions: dict[str, bool]

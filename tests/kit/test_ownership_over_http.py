@@ -91,7 +91,6 @@ async def test_a_list_contains_the_rows_of_the_caller(people: People, query: str
     assert len(await read(people[2].client, "/private-notes/")) == 2
 
 
-@pytest.mark.untraced
 async def test_pages_contain_the_rows_of_the_caller(people: People) -> None:
     ann = people[0].client
     await ann.post("/private-notes/bulk", json=[{"text": f"{number}", "fine": "0.00"} for number in range(4)])
@@ -117,7 +116,6 @@ async def test_rows_of_others_are_absent(people: People) -> None:
     assert (await read(bob, path))["text"] == "of Bob"
 
 
-@pytest.mark.untraced
 async def test_a_caller_changes_their_rows(people: People) -> None:
     ann = people[0].client
     (note,) = await read(ann, "/private-notes/")

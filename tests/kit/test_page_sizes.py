@@ -58,7 +58,6 @@ async def test_a_page_ends_before_its_largest_size_and_links_to_the_rest(client:
     assert all(page.headers.get("x-total-count") == ("30" if "count" in query else None) for page in pages)
 
 
-@pytest.mark.untraced
 async def test_a_page_has_at_least_one_row(client: Client) -> None:
     for number in range(3):
         await new_shelf(client, name=f"Shelf {number}", room="x" * 50)
@@ -67,7 +66,6 @@ async def test_a_page_has_at_least_one_row(client: Client) -> None:
     assert [len(page.json()) for page in pages] == [1, 1, 1]
 
 
-@pytest.mark.untraced
 async def test_embedded_rows_count(client: Client) -> None:
     shelves = [await new_shelf(client, name=name) for name in ("One", "Other")]
     for number in range(10):

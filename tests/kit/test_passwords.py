@@ -45,7 +45,6 @@ async def probed(database: Database) -> AsyncIterator[Client]:
         yield client
 
 
-@pytest.mark.untraced
 async def test_other_requests_are_answered_while_a_password_is_hashed(
     probed: Client, blocking_hasher: BlockingHasher
 ) -> None:
@@ -100,7 +99,6 @@ async def test_a_cancelled_hash_releases_its_slot(
     assert await hashed(SecretStr(SECRET))
 
 
-@pytest.mark.untraced
 async def test_too_many_waiting_hashes_are_a_503(
     probed: Client, blocking_hasher: BlockingHasher, monkeypatch: pytest.MonkeyPatch
 ) -> None:

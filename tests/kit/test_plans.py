@@ -54,7 +54,6 @@ def ids(page: Any) -> list[int]:
     return [row.id for row in page.rows]
 
 
-@pytest.mark.untraced
 async def test_a_short_text_is_found_at_the_end_of_a_text_too(database: Database, page_of: Any) -> None:
     assert ids(await read(database, page_of, q="39")) == [39]
     assert ids(await read(database, page_of, q="9", sort="-id")) == [39, 29, 19, 9]
@@ -80,7 +79,6 @@ async def test_a_search_that_finds_much_is_counted_and_combined_with_filters(
     assert page.estimate == ROWS
 
 
-@pytest.mark.untraced
 async def test_a_search_and_a_part_of_a_field_are_combined(database: Database, page_of: Any) -> None:
     page = await read(database, page_of, q="tale", title__contains="39", count="true")
     assert (page.total, ids(page)) == (1, [39])

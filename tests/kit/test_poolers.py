@@ -92,14 +92,12 @@ async def test_a_bulk_and_a_change_are_stored(client: Client) -> None:
     await asyncio.gather(*(client.delete(f"/shelves/{shelf['id']}") for shelf in made.json()))
 
 
-@pytest.mark.untraced
 async def test_a_transaction_has_the_timeouts_of_the_service_and_leaves_none_behind(database: Database) -> None:
     async with database.write() as session, session.begin():
         assert (await session.execute(text(TIMEOUTS))).scalar_one() == "7s 3s"
     assert await value_of(database, TIMEOUTS) == "0 0"
 
 
-@pytest.mark.untraced
 async def test_a_single_row_is_inserted_with_the_timeouts_of_the_service(client: Client, database: Database) -> None:
     function = "CREATE FUNCTION note_timeouts() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.room := "
     async with database.writer.begin() as connection:

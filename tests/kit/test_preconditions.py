@@ -10,7 +10,6 @@ from tests.kit.probes import new_shelf
 SHELF = {"name": "Maps", "room": "Cellar"}
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize(
     ("headers", "status"),
     [

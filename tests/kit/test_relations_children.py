@@ -43,7 +43,6 @@ async def count(database: Database, entity: Any) -> int:
         return int((await session.exec(select(func.count()).select_from(entity))).one())
 
 
-@pytest.mark.untraced
 async def test_an_invoice_is_stored_with_its_lines(ann: Person) -> None:
     answer = await ann.client.post("/invoices/", json={"number": "1", "lines": LINES})
     assert answer.status_code == 201, answer.text
@@ -56,7 +55,6 @@ async def test_lines_may_be_left_out(ann: Person) -> None:
     assert await lines_of(ann.client, invoice) == []
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize(
     ("line", "pointer"),
     [
@@ -82,7 +80,6 @@ async def test_neither_is_stored_if_a_line_is_refused_by_the_database(ann: Perso
     assert await count(guarded_app.runtime.database, Invoice) == await count(guarded_app.runtime.database, Line) == 0
 
 
-@pytest.mark.untraced
 async def test_lines_have_a_bound(ann: Person) -> None:
     many = [{"text": str(number), "amount": 1} for number in range(201)]
     answer = await ann.client.post("/invoices/", json={"number": "1", "lines": many})
@@ -171,7 +168,6 @@ async def test_a_child_that_is_taken_out_of_a_collection_has_no_parent(database:
     assert (child.parent_id, child.version) == (None, 2)
 
 
-@pytest.mark.untraced
 async def test_a_row_may_refer_to_itself(database: Database) -> None:
     async with database.write() as session, session.begin():
         genre = accounts.Genre(name="All")

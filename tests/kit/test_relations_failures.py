@@ -40,14 +40,12 @@ async def test_a_unique_constraint_names_all_of_its_fields(accounts_client: Clie
         )
 
 
-@pytest.mark.untraced
 async def test_a_unique_constraint_names_the_element_too(accounts_client: Client, database: Database) -> None:
     await with_lines(database, 1)
     new = [{"invoice_id": 1, "text": text, "amount": 1} for text in ("a", "b", "0")]
     assert (await refused(accounts_client, "/lines/bulk", new))[1] == ["#/2/invoice_id", "#/2/text"]
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize(("source", "target", "field"), [(1, 9, "target_id"), (9, 1, "source_id"), (9, 9, "source_id")])
 async def test_of_several_foreign_keys_the_one_that_failed_is_named(
     accounts_client: Client, genres: None, source: int, target: int, field: str
@@ -63,7 +61,6 @@ async def test_a_foreign_key_that_fails_by_a_change_is_named(accounts_client: Cl
     assert (await refused(accounts_client, "/genres/3", {"parent_id": 9}, "PATCH"))[1] == ["#/parent_id"]
 
 
-@pytest.mark.untraced
 async def test_what_keeps_a_row_is_named(accounts_client: Client, genres: None) -> None:
     assert (await refused(accounts_client, "/genres/1", None, "DELETE"))[0] == "Other rows refer to it by parent_id."
     await accounts_client.post("/moves/", json={"source_id": 1, "target_id": 3})

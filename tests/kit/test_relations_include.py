@@ -68,7 +68,6 @@ async def test_the_number_of_queries_is_bounded(accounts_client: Client, databas
     assert len(statements) <= 7  # without shortcuts 20 lists at a time, so that other requests have their turns
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize("wrong", ["0", "101", "x", "1,2", ""])
 async def test_a_limit_that_is_none_is_refused(accounts_client: Client, wrong: str) -> None:
     answer = await accounts_client.get("/invoices/", params={"include": "lines", "include_limit": wrong})
@@ -79,7 +78,6 @@ async def test_a_resource_without_lists_knows_no_limit(accounts_client: Client) 
     assert (await accounts_client.get("/books/", params={"include_limit": 1})).status_code == 422
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize("include", ["lines", "lines,owner", "lines.invoice", "Lines", "", "lines,"])
 async def test_only_relationships_that_are_declared_are_included(
     accounts_client: Client, database: Database, include: str
@@ -131,7 +129,6 @@ async def with_tags(database: Database, *numbers: int) -> None:
     await fill(database, Tagging, links)
 
 
-@pytest.mark.untraced
 async def test_many_to_many_embeds_within_its_bound(accounts_client: Client, database: Database) -> None:
     await with_tags(database, 3, 150, 0)
     tags = await read(accounts_client, "/tags/", include="books", sort="id")
@@ -181,7 +178,6 @@ async def test_a_shelf_without_books_embeds_none(accounts_client: Client) -> Non
     assert len((await read(accounts_client, f"/shelves/{shelf['id']}", include="books"))["books"]) == 1
 
 
-@pytest.mark.untraced
 async def test_no_more_rows_are_loaded_than_are_shown(accounts_client: Client, database: Database) -> None:
     await fill(database, Shelf, [{"id": 1, "name": "all", "room": "hall"}])
     await fill(database, Book, [{"title": "t", "author": "a", "copies": 0, "shelf_id": 1} for _ in range(3000)])

@@ -81,7 +81,6 @@ async def rows_of(database: Database, table: Any) -> list[Any]:
         return list((await session.execute(select(*table.columns))).all())
 
 
-@pytest.mark.untraced
 async def test_rows_are_deleted_as_the_foreign_keys_say(tables: Database) -> None:
     async with tables.write() as session, session.begin():
         reader = Reader(clubs=[Club()], audits=[Audit()])
@@ -96,7 +95,6 @@ async def test_rows_are_deleted_as_the_foreign_keys_say(tables: Database) -> Non
     assert await rows_of(tables, OTHER.metadata.tables["other_audit"]) == [(1, "1.0", "never", None)]
 
 
-@pytest.mark.untraced
 async def test_a_migration_makes_such_tables(database: Database) -> None:
     def differences(connection: Any) -> list[str]:
         context = MigrationContext.configure(connection, opts={"include_object": lambda *_: True})

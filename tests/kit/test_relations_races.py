@@ -29,7 +29,6 @@ async def orphans(database: Database) -> int:
         return (await session.exec(statement)).one()
 
 
-@pytest.mark.untraced
 async def test_of_writers_that_expect_one_version_of_a_parent_one_wins(
     accounts_client: Client, database: Database
 ) -> None:
@@ -43,7 +42,6 @@ async def test_of_writers_that_expect_one_version_of_a_parent_one_wins(
     assert (await read(accounts_client, "/invoices/1"))["version"] == 2
 
 
-@pytest.mark.untraced
 async def test_writers_of_a_parent_and_its_line_lose_no_change(accounts_client: Client, database: Database) -> None:
     await with_lines(database, 1)
     ends = [f"n{at}" for at in range(WRITERS)]
@@ -92,7 +90,6 @@ async def test_a_line_that_is_moved_twice_at_once_is_in_one_invoice(
     assert (lines, line["version"] >= 2) == ([1], True)
 
 
-@pytest.mark.untraced
 async def test_lines_that_are_moved_into_each_others_invoice_meet_no_deadlock(
     accounts_client: Client, database: Database
 ) -> None:
@@ -117,7 +114,6 @@ async def test_of_invoices_with_one_number_one_is_stored_with_its_lines(
     assert len(await read(accounts_client, "/lines/")) == 3
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize("turn", range(3))
 async def test_a_parent_without_ondelete_keeps_its_child_or_is_deleted_before(
     accounts_client: Client, database: Database, turn: int

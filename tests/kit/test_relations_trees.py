@@ -18,7 +18,6 @@ async def chain(database: Database) -> None:
     await fill(database, Genre, [{"id": at, "name": f"{at}", "parent_id": at - 1 or None} for at in range(1, 5)])
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize(("moved", "below"), [(1, 4), (1, 2), (2, 4), (3, 3)])
 async def test_nothing_becomes_its_own_ancestor(accounts_client: Client, chain: None, moved: int, below: int) -> None:
     answer = await accounts_client.patch(f"/genres/{moved}", json={"parent_id": below})
@@ -26,7 +25,6 @@ async def test_nothing_becomes_its_own_ancestor(accounts_client: Client, chain: 
     assert (await read(accounts_client, f"/genres/{moved}"))["version"] == 1
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize(("moved", "below"), [(4, 1), (4, 2), (3, 1), (2, None)])
 async def test_a_branch_is_moved_elsewhere(accounts_client: Client, chain: None, moved: int, below: int | None) -> None:
     answer = await accounts_client.patch(f"/genres/{moved}", json={"parent_id": below})

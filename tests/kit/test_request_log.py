@@ -69,7 +69,6 @@ async def test_a_path_without_a_route_is_logged_without_it(client: Client, capsy
     assert "secret" not in json.dumps(line)
 
 
-@pytest.mark.untraced
 async def test_an_unexpected_exception_is_a_500_without_details_and_its_traceback_is_logged(
     faulty: Client, capsys: Output
 ) -> None:
@@ -84,7 +83,6 @@ async def test_an_unexpected_exception_is_a_500_without_details_and_its_tracebac
     assert report["status"] == 500
 
 
-@pytest.mark.untraced
 async def test_a_response_that_fails_midway_is_aborted_and_logged(faulty: Client, capsys: Output) -> None:
     log_as_json()
     await faulty.get("/faulty/midway")

@@ -68,7 +68,6 @@ def test_a_relationship_may_have_the_name_of_a_method_of_dictionaries() -> None:
     assert Fruit(name="fig").values is None
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize(
     "name", ["items", "values", "keys", "order", "group", "user", "type", "self", "data", "update"]
 )

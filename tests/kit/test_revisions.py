@@ -140,7 +140,6 @@ async def test_a_new_column_without_a_constant_default_is_refused(written: Any, 
         await written(title(), Column("new", Integer, nullable=False, default=default))
 
 
-@pytest.mark.untraced
 async def test_a_default_of_the_database_is_enough(written: Any) -> None:
     body = await written(title(), Column("new", Integer, nullable=False, server_default="7"))
     assert "execute" not in body
@@ -219,18 +218,15 @@ async def test_restored_definitions_have_the_text_of_the_migrations(written: Any
     assert down.count("sa.text('id > 1 AND id > 0')") == 2
 
 
-@pytest.mark.untraced
 async def test_the_rows_of_a_dropped_table_are_counted(written: Any) -> None:
     assert "# Loses the table gone, with 0 rows." in await written(title(), gone=True)
 
 
-@pytest.mark.untraced
 async def test_restored_checks_have_the_text_of_the_migrations(written: Any) -> None:
     down = await written(title(), gone=True, former=Definitions(checks={("gone", "ck_gone_id"): "id > -1"}), down=True)
     assert "id > -1" in down
 
 
-@pytest.mark.untraced
 async def test_a_condition_is_restored_on_both_databases(written: Any) -> None:
     down = await written(title(), old=[Index("ix", "title", **where("id > 1"))], down=True)
     assert ("sqlite_where" in down, "postgresql_where" in down) == (True, True)
@@ -253,7 +249,6 @@ def where(condition: str) -> Any:
     return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
 
 
-@pytest.mark.untraced
 async def test_an_index_on_columns_is_restored_as_it_was(written: Any) -> None:
     former = Definitions(indexes={("shelf", "ix"): "CREATE INDEX ix ON shelf (title)"})
     down = await written(title(), old=[Index("ix", "title")], former=former, down=True)
@@ -284,7 +279,6 @@ def test_a_migration_names_types_of_sqlalchemy(kind: Any, rendered: Any) -> None
     assert render_type("type", kind, context) == rendered
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize("is_down", [False, True])
 async def test_a_new_member_of_an_enum_changes_the_check_and_a_downgrade_restores_it(
     written: Any, is_down: bool

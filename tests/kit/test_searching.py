@@ -99,7 +99,6 @@ async def execute(database: Database, *statements: Any) -> None:
             await connection.execute(text(statement) if isinstance(statement, str) else statement)
 
 
-@pytest.mark.untraced
 async def test_a_search_finds_what_contains_the_folded_text(database: Database) -> None:
     chosen = random.Random(7)
     texts = [normalize("NFC", "".join(chosen.choices(LETTERS, k=8))).strip() or "x" for _ in range(150)]
@@ -119,14 +118,12 @@ async def test_every_text_contains_an_empty_one(database: Database) -> None:
     assert await titles(database, title__contains="") == ["Fox", "Crow"]
 
 
-@pytest.mark.untraced
 async def test_a_search_looks_into_each_field_and_null_is_no_text(database: Database) -> None:
     await store(database, Tale(title="Fox", moral="Sour GRAPES"), Tale(title="Grape harvest"), Tale(title="Crow"))
     assert await titles(database, q="grape") == ["Fox", "Grape harvest"]
     assert await titles(database, q="xgr") == []
 
 
-@pytest.mark.untraced
 async def test_what_is_written_in_any_way_is_found(database: Database) -> None:
     await store(database, Tale(title="Lion and mouse"))
     await execute(database, update(Tale).values(title="Fox and Crow"))
@@ -135,7 +132,6 @@ async def test_what_is_written_in_any_way_is_found(database: Database) -> None:
     assert await titles(database, q="crow") == []
 
 
-@pytest.mark.untraced
 @on_fts5
 async def test_statements_that_replace_rows_keep_the_index(database: Database) -> None:
     await store(database, Tale(id=1, title="Lion"), Song(id=ident(1), title="Hymn"), Song(id=ident(2), title="Psalm"))
@@ -165,7 +161,6 @@ async def plan_of(database: Database, **given: Any) -> str:
         return "\n".join(str(row[-1]) for row in rows)
 
 
-@pytest.mark.untraced
 @with_index
 @pytest.mark.parametrize("given", [{"q": "gra"}, {"q": "100%"}, {"q": "βάθος"}, {"title__contains": "Grape"}])
 async def test_a_text_of_three_characters_is_found_by_the_index(database: Database, given: Any) -> None:

@@ -18,7 +18,6 @@ def is_safe(answer: httpx.Response) -> bool:
     return headers["Content-Security-Policy"].startswith("default-src 'none'")
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [

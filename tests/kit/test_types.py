@@ -121,7 +121,6 @@ async def test_what_is_no_value_is_refused_by_the_name_of_its_field(client: Clie
     assert (await client.get(url)).json() == row
 
 
-@pytest.mark.untraced
 @each(SPECIMENS)
 async def test_a_value_is_replaced_and_changed(client: Client, specimen: Specimen) -> None:
     first, last = specimen.kind.values[0], specimen.kind.values[-1]
@@ -199,7 +198,6 @@ def as_text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-@pytest.mark.untraced
 @each(FILTERED)
 async def test_a_value_filters(client: Client, specimen: Specimen) -> None:
     made = await make_all(client, specimen)
@@ -235,7 +233,6 @@ async def test_values_are_compared(client: Client, specimen: Specimen) -> None:
         assert [row["value"] for row in found.json()] == some
 
 
-@pytest.mark.untraced
 @each([specimen for specimen in FILTERED if specimen.kind.name not in ("title", "short")])
 async def test_what_is_no_value_filters_nothing(client: Client, specimen: Specimen) -> None:
     for value in ("\U0001f600", "1_0", "1e400", " 1"):

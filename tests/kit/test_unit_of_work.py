@@ -81,7 +81,6 @@ async def test_a_write_can_be_read_immediately_after_its_response(client: Client
     await asyncio.gather(*(write_and_read(number) for number in range(30)))
 
 
-@pytest.mark.untraced
 async def test_a_failing_handler_stores_nothing(probed: Client) -> None:
     insert = "INSERT INTO kit_shelf (name, room, version, created_at, updated_at)"
     values = "VALUES ('Z', 'Z', 1, '2026-01-01 00:00:00', '2026-01-01 00:00:00')"
@@ -98,7 +97,6 @@ async def test_conflicting_requests_are_retried_until_both_succeed(probed: Clien
     assert [book["copies"] for book in (await probed.get("/books/")).json()] == [2, 2]
 
 
-@pytest.mark.untraced
 async def test_a_request_that_conflicts_every_time_is_a_409(probed: Client) -> None:
     book = (await new_book(probed)).json()
     answer = await probed.post(f"/probes/overtaken/{book['id']}")
@@ -112,14 +110,12 @@ async def test_a_programming_error_is_a_500(probed: Client) -> None:
     assert (await run(probed, "SELECT nothing FROM kit_book")).status_code == 500
 
 
-@pytest.mark.untraced
 async def test_a_missing_table_is_a_503_with_an_instruction(probed: Client) -> None:
     answer = await run(probed, "SELECT * FROM nowhere")
     assert answer.status_code == 503
     assert "make migrate" in answer.json()["detail"]
 
 
-@pytest.mark.untraced
 async def test_a_value_that_violates_a_check_is_a_422_that_names_its_field(probed: Client) -> None:
     await new_book(probed)
     answer = await run(probed, "UPDATE kit_book SET year = -1")
@@ -127,7 +123,6 @@ async def test_a_value_that_violates_a_check_is_a_422_that_names_its_field(probe
     assert answer.json()["errors"][0]["pointer"] == "#/year"
 
 
-@pytest.mark.untraced
 async def test_a_missing_value_is_a_422_that_names_its_field(probed: Client) -> None:
     await new_book(probed)
     answer = await run(probed, "UPDATE kit_book SET copies = NULL")
@@ -143,7 +138,6 @@ async def test_a_connection_lost_during_a_commit_leaves_the_outcome_unknown(clie
     assert answer.json()["outcome"] == "unknown"
 
 
-@pytest.mark.untraced
 @pytest.mark.each_engine
 async def test_concurrent_changes_of_one_row_without_a_precondition_all_succeed(client: Client) -> None:
     book = (await new_book(client)).json()
@@ -152,7 +146,6 @@ async def test_concurrent_changes_of_one_row_without_a_precondition_all_succeed(
     assert (await client.get(f"/books/{book['id']}")).json()["version"] == 21
 
 
-@pytest.mark.untraced
 async def test_concurrent_increments_with_if_match_are_all_applied(client: Client) -> None:
     path = (await new_book(client)).headers["Location"]
 

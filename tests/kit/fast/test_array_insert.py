@@ -98,7 +98,6 @@ async def test_an_insert_is_compiled_once(database: Database, monkeypatch: pytes
     await insert(database, note("c"), note("d"), note("e"))
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize("most", [1, 20, 5000])
 async def test_few_statements_store_many_rows(
     database: Database, plain: Database, monkeypatch: pytest.MonkeyPatch, most: int

@@ -129,7 +129,6 @@ async def test_a_query_whose_own_conditions_are_more_than_conditions_is_read_by_
     assert got is None
 
 
-@pytest.mark.untraced
 async def test_cursors_of_fast_and_plain_pages_are_equal(filled: Database, database: Database) -> None:
     text, seen = "sort=-stars,text&limit=1", 0
     cursor = ""
@@ -187,7 +186,6 @@ async def test_without_coalescing_each_page_has_its_own_read(
     assert len(direct_sql) == 2
 
 
-@pytest.mark.untraced
 async def test_a_statement_is_compiled_once_for_all_values(
     filled: Database, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -231,7 +229,6 @@ async def test_a_statement_may_have_conditions_and_joins(filled: Database, datab
     assert got is not None
 
 
-@pytest.mark.untraced
 async def test_rows_without_related_rows_embed_nothing(filled: Database, database: Database) -> None:
     alone = select(FastReply).where(FastReply.text == "alone")
     _, got = await both(filled, database, FastReplyQuery, "include=note", alone)
@@ -405,7 +402,6 @@ def test_a_relationship_that_compares_two_columns_has_a_relation() -> None:
     assert (found.local_field, found.remote_field, found.is_list) == ("id", "note_id", True)
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize("principal", [Principal(1, frozenset({"superuser"})), MEMBER, Principal(8)])
 @pytest.mark.parametrize("text", ["", "fields=text,secret", "include=replies", "fields=id&include=replies"])
 async def test_a_single_row_is_rendered_as_by_its_variant(filled: Database, text: str, principal: Principal) -> None:

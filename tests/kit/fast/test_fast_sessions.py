@@ -40,7 +40,6 @@ def values(row: Any) -> dict[str, Any]:
     return {name: value for name, value in vars(row).items() if name != "_sa_instance_state"}
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize("microsecond", [0, 1, 500_000])
 async def test_a_row_equals_the_row_of_the_orm(database: Database, plain: Database, microsecond: int) -> None:
     when = datetime(2026, 1, 2, 3, 4, 5, microsecond, UTC)
@@ -103,7 +102,6 @@ async def test_an_absent_row_is_none(database: Database) -> None:
         assert await session.get(FastNote, 777) is None
 
 
-@pytest.mark.untraced
 async def test_concurrent_readers_get_separate_objects(
     database: Database, plain: Database, direct_sql: list[str]
 ) -> None:
@@ -129,7 +127,6 @@ async def test_without_coalescing_each_reader_has_a_query(
     assert len(direct_sql) == 2
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize(
     "options", [{"populate_existing": True}, {"execution_options": {"x": 1}}, {"with_for_update": True}]
 )
@@ -209,7 +206,6 @@ async def test_two_sessions_that_read_a_row_for_writing_update_it_in_turn(databa
         assert (stored.stars, stored.version) == (8, row.version + 8)
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize("what", ["new", "changed", "options", "tuple"])
 async def test_a_get_for_writing_with_options_is_left_to_the_orm(
     database: Database, plain: Database, loads: list[Any], what: str
@@ -244,7 +240,6 @@ async def test_a_listener_is_called_for_a_row_read_for_writing(database: Databas
     assert heard == [row.id]
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize("as_ident", [lambda ident: (ident,), lambda ident: {"id": ident}])
 async def test_an_ident_may_have_each_form_that_is_documented(
     database: Database, plain: Database, as_ident: Any
@@ -408,7 +403,6 @@ async def test_changes_after_the_insert_are_stored_too(database: Database, plain
     assert await texts(database) == ["a", "b"]
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize("is_kept", [True, False])
 async def test_a_savepoint_after_the_insert_contains_later_changes(database: Database, is_kept: bool) -> None:
     async with database.write() as session:
@@ -461,7 +455,6 @@ async def with_a_version(session: Any) -> None:
     session.add(note("a", version=7))
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize("work", [two, after_a_look, with_an_expression, without_a_value, with_a_version])
 async def test_rows_that_need_the_orm_are_left_to_the_orm(database: Database, direct_sql: list[str], work: Any) -> None:
     async with database.write() as session:
@@ -631,7 +624,6 @@ async def test_a_member_inserts_no_rows_of_others_in_bulk(database: Database) ->
                 await session.insert_all([note("c", owner_id=8)])
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize("number", [1, 2])
 async def test_a_member_adds_rows_only_to_their_own_parents(database: Database, plain: Database, number: int) -> None:
     await store(plain, own := note("a", owner_id=7), other := note("b", owner_id=8))

@@ -182,7 +182,6 @@ async def test_a_batch_whose_requests_are_all_cancelled_is_cancelled(
     assert await stored(plain) == []
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize("failure", [ConnectionResetError("cut"), OSError("away"), TimeoutError("too slow")])
 async def test_a_connection_lost_before_the_commit_fails_no_request(
     inserts: HeldInserts, plain: Database, failure: Exception
@@ -349,7 +348,6 @@ async def test_a_deferred_constraint_that_waits_for_a_lock_fails_no_request(
     assert inserts.sizes == [1, 3, 1, 1, 1]
 
 
-@pytest.mark.untraced
 @on_postgresql
 async def test_slow_deferred_triggers_of_a_batch_do_not_add_up(
     inserts: HeldInserts, plain: Database, monkeypatch: pytest.MonkeyPatch

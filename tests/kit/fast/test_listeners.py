@@ -41,7 +41,6 @@ def target_of(name: str) -> Any:
     return Session if hasattr(SessionEvents, name) else Engine
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize("name", READS)
 async def test_a_listener_is_called_for_a_read(database: Database, direct_sql: list[str], name: str) -> None:
     await store(database, row := note("a"))
@@ -55,7 +54,6 @@ async def test_a_listener_is_called_for_a_read(database: Database, direct_sql: l
     assert (heard, len(direct_sql)) == ([name], 1)
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize("name", WRITES)
 async def test_a_listener_is_called_for_an_insert(database: Database, direct_sql: list[str], name: str) -> None:
     with listening(target_of(name), name) as heard:
@@ -66,7 +64,6 @@ async def test_a_listener_is_called_for_an_insert(database: Database, direct_sql
     assert len(direct_sql) == 1
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize("base", [Entity, SQLModel])
 async def test_a_listener_to_a_base_is_called_for_all_entities(database: Database, base: type) -> None:
     with (

@@ -110,7 +110,6 @@ def increased(*idents: int) -> list[tuple[int, Change]]:
     return [(ident, increase) for ident in idents]
 
 
-@pytest.mark.untraced
 async def test_changes_that_arrive_together_share_a_transaction(
     changes: HeldChanges, plain: Database, commands: list[str]
 ) -> None:
@@ -121,7 +120,6 @@ async def test_changes_that_arrive_together_share_a_transaction(
     assert sum(command.endswith("COMMIT") for command in commands) == 2
 
 
-@pytest.mark.untraced
 async def test_changes_of_different_fields_share_a_transaction(changes: HeldChanges, plain: Database) -> None:
     tasks = await changes.enter((1, increase), (2, increase), (3, rename("x")), (4, increase))
     await changes.finish(tasks)
@@ -129,7 +127,6 @@ async def test_changes_of_different_fields_share_a_transaction(changes: HeldChan
     assert await stars(plain) == {1: (1, 2), 2: (1, 2), 3: (None, 2), 4: (1, 2)}
 
 
-@pytest.mark.untraced
 async def test_after_a_shared_transaction_the_next_is_shared_at_once(changes: HeldChanges, plain: Database) -> None:
     await changes.finish(await changes.enter(*increased(1, 2, 3)))
     await asyncio.gather(*(request(changes.database, *one) for one in increased(1, 2, 3, 4)))
@@ -148,7 +145,6 @@ async def test_a_full_batch_of_changes_starts_at_once(changes: HeldChanges, monk
     assert sorted(changes.stored) == [1, 1, 2]
 
 
-@pytest.mark.untraced
 async def test_two_changes_of_the_same_row_are_in_different_transactions(changes: HeldChanges, plain: Database) -> None:
     rows = await changes.finish(await changes.enter(*increased(1, 2, 3)))
     changes.opened.clear()
@@ -159,7 +155,6 @@ async def test_two_changes_of_the_same_row_are_in_different_transactions(changes
     assert checked_out(changes.database) == 0
 
 
-@pytest.mark.untraced
 async def test_a_handler_that_fails_does_not_affect_the_others(changes: HeldChanges, plain: Database) -> None:
     results = await changes.finish(await changes.enter((1, increase), (2, increase), (3, refuse), (4, increase)))
     assert [result is LookupError for result in results] == [False, False, True, False]
@@ -167,7 +162,6 @@ async def test_a_handler_that_fails_does_not_affect_the_others(changes: HeldChan
     assert changes.stored == [1, 2]
 
 
-@pytest.mark.untraced
 async def test_an_unchanged_row_is_not_stored(changes: HeldChanges, plain: Database) -> None:
     rows = await changes.finish(await changes.enter((1, increase), (2, nothing), (3, increase)))
     assert rows[1].version == 1
@@ -175,7 +169,6 @@ async def test_an_unchanged_row_is_not_stored(changes: HeldChanges, plain: Datab
     assert changes.stored == [1, 1]
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize("change", [nothing, refuse])
 async def test_a_batch_without_changes_stores_nothing(changes: HeldChanges, plain: Database, change: Change) -> None:
     await changes.finish(await changes.enter((1, increase), (2, change), (3, change)))
@@ -184,14 +177,12 @@ async def test_a_batch_without_changes_stores_nothing(changes: HeldChanges, plai
     assert changes.stored == [1]
 
 
-@pytest.mark.untraced
 async def test_a_row_that_does_not_exist_does_not_affect_the_others(changes: HeldChanges, plain: Database) -> None:
     tasks = await changes.enter((1, increase), (77, nothing), (3, increase))
     assert (await changes.finish(tasks))[1] is None
     assert await stars(plain) == {1: (1, 2), 3: (1, 2)}
 
 
-@pytest.mark.untraced
 async def test_a_refused_change_does_not_affect_the_others(changes: HeldChanges, plain: Database) -> None:
     results = await changes.finish(await changes.enter((1, increase), (2, increase), (3, rename("a")), (4, increase)))
     assert [result is IntegrityError for result in results] == [False, False, True, False]
@@ -199,7 +190,6 @@ async def test_a_refused_change_does_not_affect_the_others(changes: HeldChanges,
     assert checked_out(changes.database) == 0
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize("failure", [ConnectionResetError("cut"), TimeoutError("too slow"), RolledBack()])
 async def test_a_failure_before_the_commit_fails_no_change(
     changes: HeldChanges, plain: Database, failure: Exception
@@ -241,7 +231,6 @@ async def test_a_row_that_was_changed_after_its_batch_had_failed_is_read_again(
     assert len(seen) == 1
 
 
-@pytest.mark.untraced
 async def test_a_request_cancelled_before_the_start_leaves_the_batch(changes: HeldChanges, plain: Database) -> None:
     first, gone, other = await changes.enter(*increased(1, 2, 3))
     gone.cancel()
@@ -257,7 +246,6 @@ async def test_the_outcome_for_a_request_that_was_cancelled_is_dropped() -> None
     assert not member.outcome.done()
 
 
-@pytest.mark.untraced
 async def test_a_batch_whose_only_request_was_cancelled_takes_others(changes: HeldChanges, plain: Database) -> None:
     first, gone = await changes.enter(*increased(1, 2))
     gone.cancel()
@@ -282,7 +270,6 @@ async def test_a_batch_whose_requests_are_all_cancelled_is_cancelled(
     assert await stars(plain) == {}
 
 
-@pytest.mark.untraced
 async def test_a_request_that_ends_after_its_change_was_stored_does_not_affect_the_others(
     changes: HeldChanges, plain: Database
 ) -> None:
@@ -348,7 +335,6 @@ async def test_a_request_cancelled_before_the_update_does_not_affect_the_others(
     assert await stars(plain) == dict.fromkeys((1, 2, 3), (1, 2))
 
 
-@pytest.mark.untraced
 async def test_another_use_of_the_session_leaves_the_batch(changes: HeldChanges, plain: Database) -> None:
     async def read_more(ident: int) -> None:
         async with changing(changes.database) as session:
@@ -409,7 +395,6 @@ async def test_slow_triggers_of_changes_do_not_add_up(
     assert changes.stored == [1, 4, *[1] * 4]
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize("is_lost", [True, False])
 async def test_an_interrupted_commit_of_changes_is_not_retried(
     changes: HeldChanges, monkeypatch: pytest.MonkeyPatch, is_lost: bool
@@ -437,7 +422,6 @@ async def test_an_interrupted_commit_of_changes_is_not_retried(
     await until(lambda: checked_out(changes.database) == 0)
 
 
-@pytest.mark.untraced
 async def test_a_listener_to_updates_keeps_a_change_out_of_batches(changes: HeldChanges, plain: Database) -> None:
     seen: list[Any] = []
 
@@ -454,7 +438,6 @@ async def test_a_listener_to_updates_keeps_a_change_out_of_batches(changes: Held
     assert await stars(plain) == dict.fromkeys((1, 2, 3), (1, 2))
 
 
-@pytest.mark.untraced
 async def test_after_a_commit_was_refused_changes_have_their_own_transactions(
     changes: HeldChanges, plain: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -75,7 +75,6 @@ async def test_other_dependencies_are_left_to_fastapi(router: APIRouter, new_ser
     assert served_directly(new_service(router)) == []
 
 
-@pytest.mark.untraced
 async def test_a_dependency_of_the_application_is_solved(router: APIRouter, serve: Any) -> None:
     @router.get("/items")
     async def list_items(session: ReadSession) -> list[str]:

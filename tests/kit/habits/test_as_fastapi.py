@@ -577,7 +577,6 @@ async def answers(app: Any, asked: list[Ask]) -> list[Any]:
         return results
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True, scope="session")
 async def test_the_kit_behaves_as_fastapi(new_router: Any, new_service: Any, name: str) -> None:

@@ -155,7 +155,6 @@ class HabitSignRead(HabitSignBase, Read):
     """A sign, door or gate."""
 
 
-@pytest.mark.untraced
 async def test_what_the_database_computes_is_in_the_response(router: APIRouter, serve: Serve) -> None:
     @router.post("/parcels", response_model=HabitParcelRead, status_code=201)
     async def create(new: HabitParcelCreate, session: Session) -> HabitParcel:
@@ -241,7 +240,6 @@ async def test_a_field_may_have_another_name_in_json(tickets: Any) -> None:
     assert refused.status_code == 422, "JSON has the aliases"
 
 
-@pytest.mark.untraced
 async def test_lists_select_fields_by_their_names_in_python(tickets: Any, way: str) -> None:
     stored = (await tickets.post("/tickets/bulk", json=[{"firstName": way, "place": "8"}])).json()
     assert stored[0]["firstName"] == way

@@ -22,7 +22,6 @@ def seen(names: Any) -> tuple[list[Any], Any]:
     return log, look
 
 
-@pytest.mark.untraced
 async def test_tasks_of_a_parameter_run_after_the_commit(router: APIRouter, serve: Any, seen: Any) -> None:
     log, look = seen
 
@@ -51,7 +50,6 @@ async def test_a_task_on_a_response_runs_after_the_commit(router: APIRouter, ser
     assert log == [["cup"]]
 
 
-@pytest.mark.untraced
 async def test_tasks_of_a_dependency_run_too(router: APIRouter, serve: Any, seen: Any) -> None:
     log, look = seen
 
@@ -67,7 +65,6 @@ async def test_tasks_of_a_dependency_run_too(router: APIRouter, serve: Any, seen
     assert log == [[]]
 
 
-@pytest.mark.untraced
 async def test_no_task_runs_if_the_commit_failed(router: APIRouter, serve: Any, seen: Any) -> None:
     log, look = seen
 
@@ -84,7 +81,6 @@ async def test_no_task_runs_if_the_commit_failed(router: APIRouter, serve: Any, 
     assert log == []
 
 
-@pytest.mark.untraced
 async def test_tasks_run_with_an_idempotency_key_and_not_for_a_replay(router: APIRouter, serve: Any, seen: Any) -> None:
     log, look = seen
 
@@ -99,7 +95,6 @@ async def test_tasks_run_with_an_idempotency_key_and_not_for_a_replay(router: AP
     assert log == [["cup"]]
 
 
-@pytest.mark.untraced
 async def test_writes_of_a_task_on_the_session_of_its_request_are_committed(
     router: APIRouter, serve: Any, names: Any
 ) -> None:
@@ -116,7 +111,6 @@ async def test_writes_of_a_task_on_the_session_of_its_request_are_committed(
     assert await names() == ["late"]
 
 
-@pytest.mark.untraced
 async def test_a_task_can_open_a_session(router: APIRouter, serve: Any, names: Any, database: Database) -> None:
     async def add() -> None:
         async with database.write() as session, session.begin():

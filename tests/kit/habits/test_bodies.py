@@ -26,7 +26,6 @@ async def boxes(database: Database) -> list[str]:
         return list(await session.exec(select(HabitBox.name)))
 
 
-@pytest.mark.untraced
 async def test_a_body_becomes_a_row(router: APIRouter, serve: Any, database: Database) -> None:
     @router.post("/boxes", status_code=201)
     async def create(new: HabitBoxCreate, session: Session) -> list[str]:
@@ -39,7 +38,6 @@ async def test_a_body_becomes_a_row(router: APIRouter, serve: Any, database: Dat
     assert await boxes(database) == ["round"]
 
 
-@pytest.mark.untraced
 async def test_a_body_changed_by_the_handler_becomes_a_row_with_the_changes(
     router: APIRouter, serve: Any, database: Database
 ) -> None:
@@ -53,7 +51,6 @@ async def test_a_body_changed_by_the_handler_becomes_a_row_with_the_changes(
     assert await boxes(database) == ["square"]
 
 
-@pytest.mark.untraced
 async def test_missing_fields_of_a_body_can_be_added(router: APIRouter, serve: Any, database: Database) -> None:
     @router.post("/boxes", status_code=201)
     async def create(new: NamelessCreate, session: Session) -> None:

@@ -50,7 +50,6 @@ async def test_the_caller_of_a_public_route_may_be_none(who: APIRouter, serve: A
     assert (await client.get("/who", headers=bearer(MEMBER))).json() == [MEMBER, []]
 
 
-@pytest.mark.untraced
 async def test_members_may_use_their_routes_and_plain_routes_are_for_superusers(
     who: APIRouter, serve: Any, way: str
 ) -> None:
@@ -58,7 +57,6 @@ async def test_members_may_use_their_routes_and_plain_routes_are_for_superusers(
     assert (await client.get("/who", headers=bearer(MEMBER))).status_code == (403 if way == "plain" else 200)
 
 
-@pytest.mark.untraced
 async def test_a_dependency_takes_the_caller(router: APIRouter, serve: Any) -> None:
     async def is_superuser(caller: Caller) -> bool:
         return caller is not None and caller.id == SUPERUSER_ID

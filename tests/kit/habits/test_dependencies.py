@@ -18,7 +18,6 @@ from tests.kit.habits.conftest import Serve
 from tests.kit.habits.items import NO_BOX, HabitItem
 
 
-@pytest.mark.untraced
 async def test_cleanup_runs_after_the_commit_and_the_answer(router: APIRouter, serve: Any, names: Any) -> None:
     seen: list[Any] = []
 
@@ -84,7 +83,6 @@ class Items:
         self.session.add(HabitItem(name=name))
 
 
-@pytest.mark.untraced
 async def test_a_repository_takes_the_session(router: APIRouter, serve: Any, names: Any) -> None:
     @router.post("/items")
     async def create(items: Annotated[Items, Depends()]) -> None:
@@ -113,7 +111,6 @@ async def test_a_dependency_with_yield_takes_the_session(router: APIRouter, serv
     assert await names() == ["cup"]
 
 
-@pytest.mark.untraced
 async def test_all_dependencies_of_a_request_share_one_session(router: APIRouter, serve: Any, names: Any) -> None:
     async def first(session: Session) -> Any:
         session.add(HabitItem(name="first"))
@@ -133,7 +130,6 @@ async def test_all_dependencies_of_a_request_share_one_session(router: APIRouter
     assert await names() == ["first"]
 
 
-@pytest.mark.untraced
 async def test_writes_of_a_dependency_are_rolled_back_if_the_handler_fails(
     router: APIRouter, serve: Any, names: Any
 ) -> None:
@@ -155,7 +151,6 @@ async def test_writes_of_a_dependency_are_rolled_back_if_the_handler_fails(
     assert await names() == []
 
 
-@pytest.mark.untraced
 async def test_a_dependency_is_called_once_unless_use_cache_is_false(router: APIRouter, serve: Any) -> None:
     calls: list[int] = []
 
@@ -175,7 +170,6 @@ async def test_a_dependency_is_called_once_unless_use_cache_is_false(router: API
     assert (await client.get("/a")).json() == [1, 1, 2]
 
 
-@pytest.mark.untraced
 async def test_security_scopes_reach_the_dependency(router: APIRouter, serve: Any) -> None:
     def current(scopes: SecurityScopes, key: Annotated[str | None, Security(APIKeyHeader(name="X-Key"))]) -> list[str]:
         if key != "right":
@@ -195,7 +189,6 @@ async def test_security_scopes_reach_the_dependency(router: APIRouter, serve: An
     assert {"APIKeyHeader": ["items:read", "me"]} in document["paths"]["/a"]["get"]["security"]
 
 
-@pytest.mark.untraced
 async def test_security_schemes_of_fastapi_work(router: APIRouter, serve: Any) -> None:
     @router.get("/basic")
     async def basic(credentials: Annotated[HTTPBasicCredentials, Depends(HTTPBasic())]) -> str:
@@ -261,7 +254,6 @@ class Greeter:
         return f"Bye {name}"
 
 
-@pytest.mark.untraced
 async def test_objects_and_partials_are_handlers(router: APIRouter, serve: Any, names: Any) -> None:
     async def greet(greeting: str, name: str) -> str:
         return f"{greeting} {name}"
@@ -276,7 +268,6 @@ async def test_objects_and_partials_are_handlers(router: APIRouter, serve: Any, 
     assert await names() == ["steve"]
 
 
-@pytest.mark.untraced
 async def test_postponed_annotations_work(router: APIRouter, serve: Any) -> None:
     postponed.add_routes(router)
     client = await serve(router)
@@ -332,7 +323,6 @@ def test_a_session_of_a_library_is_refused_in_a_dependency(handler: Any) -> None
         APIRouter(route_class=allowing()).post("/")(handler)
 
 
-@pytest.mark.untraced
 async def test_a_session_may_have_the_annotation_of_a_library(router: APIRouter, serve: Serve) -> None:
     @router.get("/count")
     async def count(db: AsyncSession = Depends(get_read_session)) -> int:  # noqa: B008  as FastAPI had it

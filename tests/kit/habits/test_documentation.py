@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
-import pytest
 from fastapi import APIRouter, Path
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
@@ -47,7 +46,6 @@ async def test_options_of_a_route_are_in_the_document(router: APIRouter, serve: 
     assert operation["parameters"][0]["description"] == "Its name"
 
 
-@pytest.mark.untraced
 async def test_a_route_that_needs_a_token_says_so(router: APIRouter, serve: Any) -> None:
     @router.get("/closed")
     async def closed() -> None: ...
@@ -61,7 +59,6 @@ async def test_a_route_that_needs_a_token_says_so(router: APIRouter, serve: Any)
     assert paths["/open"]["get"]["security"] == []
 
 
-@pytest.mark.untraced
 async def test_declared_responses_are_documented_unchanged(router: APIRouter, serve: Any) -> None:
     @router.post("/a", responses={404: {"model": Message, "description": "Missing"}}, response_description="Made")
     async def write(session: Session) -> Message:
@@ -75,7 +72,6 @@ async def test_declared_responses_are_documented_unchanged(router: APIRouter, se
     assert missing["content"]["application/json"]["schema"]["$ref"].endswith("/Message")
 
 
-@pytest.mark.untraced
 async def test_a_route_may_be_left_out(router: APIRouter, serve: Any) -> None:
     @router.get("/hidden", include_in_schema=False)
     async def hidden() -> int:
@@ -86,7 +82,6 @@ async def test_a_route_may_be_left_out(router: APIRouter, serve: Any) -> None:
     assert "/hidden" not in (await document(client))["paths"]
 
 
-@pytest.mark.untraced
 async def test_callbacks_are_in_the_document(router: APIRouter, serve: Any) -> None:
     callbacks = APIRouter()
 
@@ -100,7 +95,6 @@ async def test_callbacks_are_in_the_document(router: APIRouter, serve: Any) -> N
     assert "{$callback_url}/done" in operation["callbacks"]["done"]
 
 
-@pytest.mark.untraced
 async def test_routes_without_tags_are_in_the_document(router: APIRouter, serve: Any) -> None:
     @router.get("/a")
     async def read() -> int:
@@ -119,7 +113,6 @@ async def test_routes_without_tags_are_in_the_document(router: APIRouter, serve:
     assert "202" in paths["/a"]["post"]["responses"]
 
 
-@pytest.mark.untraced
 async def test_every_method_is_in_the_document(router: APIRouter, serve: Any) -> None:
     for method in ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"):
         router.add_api_route("/a", lambda: 1, methods=[method], name=f"a_{method.lower()}")
@@ -149,7 +142,6 @@ async def test_own_operation_ids_are_used(new_router: Any, serve: Any) -> None:
     assert paths["/b"]["get"]["operationId"] == "my-look"
 
 
-@pytest.mark.untraced
 async def test_names_with_several_words_get_distinct_operation_ids(new_router: Any, serve: Any) -> None:
     router: APIRouter = new_router(tags=["categories"])
 
@@ -165,7 +157,6 @@ async def test_names_with_several_words_get_distinct_operation_ids(new_router: A
     assert paths["/categories"]["get"]["operationId"] != paths["/categories/popular"]["get"]["operationId"]
 
 
-@pytest.mark.untraced
 async def test_streams_are_in_the_document(router: APIRouter, serve: Any) -> None:
     @router.get("/lines")
     async def lines() -> AsyncIterator[Message]:

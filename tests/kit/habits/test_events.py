@@ -80,7 +80,6 @@ async def use(client: Any) -> None:
     assert (await client.delete("/items/1")).status_code == 204
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize("name", ["before_insert", "after_insert", "before_update", "after_update", "before_delete"])
 async def test_events_of_a_mapper_fire(resource: APIRouter, serve: Any, name: str) -> None:
     log: list[str] = []
@@ -90,7 +89,6 @@ async def test_events_of_a_mapper_fire(resource: APIRouter, serve: Any, name: st
     assert len(log) == (2 if name.endswith("insert") else 1)
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize("name", ["before_flush", "after_flush", "before_commit", "after_commit", "after_begin"])
 async def test_events_of_a_session_fire(resource: APIRouter, serve: Any, name: str) -> None:
     log: list[str] = []
@@ -100,7 +98,6 @@ async def test_events_of_a_session_fire(resource: APIRouter, serve: Any, name: s
     assert len(log) >= 4
 
 
-@pytest.mark.untraced
 async def test_rows_that_are_loaded_fire_load(resource: APIRouter, serve: Any) -> None:
     log: list[str] = []
     client = await serve(resource)
@@ -109,7 +106,6 @@ async def test_rows_that_are_loaded_fire_load(resource: APIRouter, serve: Any) -
     assert len(log) == 5
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize("name", ["before_cursor_execute", "begin", "commit", "before_execute"])
 async def test_events_of_an_engine_fire(resource: APIRouter, serve: Any, database: Database, name: str) -> None:
     log: list[str] = []
@@ -119,7 +115,6 @@ async def test_events_of_an_engine_fire(resource: APIRouter, serve: Any, databas
     assert len(log) >= 4
 
 
-@pytest.mark.untraced
 async def test_an_event_may_change_the_stored_row(resource: APIRouter, serve: Any, names: Any) -> None:
     def shout(mapper: Any, connection: Any, item: HabitItem) -> None:
         item.name = item.name.upper()
@@ -152,7 +147,6 @@ async def test_an_event_may_refuse(resource: APIRouter, serve: Any, names: Any) 
     assert await names() == []
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize(("target", "name"), [(HabitBox, "init"), (HabitBox.name, "set")])
 async def test_rows_made_of_bodies_fire_events(router: APIRouter, serve: Any, target: Any, name: str) -> None:
     @router.post("/boxes", status_code=201)
@@ -168,7 +162,6 @@ async def test_rows_made_of_bodies_fire_events(router: APIRouter, serve: Any, ta
     assert log == [name]
 
 
-@pytest.mark.untraced
 async def test_validators_of_the_table_run(router: APIRouter, serve: Any) -> None:
     @router.post("/cups", response_model=HabitCupRead)
     async def create(new: HabitCupCreate, session: Session) -> HabitCup:

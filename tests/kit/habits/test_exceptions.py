@@ -48,7 +48,6 @@ async def test_a_detail_that_is_not_text_is_kept_in_another_member(router: APIRo
     assert (problem["type"], problem["detail"], problem["information"]) == ("urn:problem:conflict", "Conflict.", detail)
 
 
-@pytest.mark.untraced
 async def test_an_exception_of_a_dependency_is_a_problem_too(router: APIRouter, serve: Any) -> None:
     async def refuse() -> None:
         raise HTTPException(403, "Not you.")
@@ -60,7 +59,6 @@ async def test_an_exception_of_a_dependency_is_a_problem_too(router: APIRouter, 
     assert (await client.get("/a")).json()["detail"] == "Not you."
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize("place", ["handler", "dependency"])
 @pytest.mark.parametrize("is_async", [True, False])
 async def test_the_handler_of_an_own_exception_answers(
@@ -89,7 +87,6 @@ async def test_the_handler_of_an_own_exception_answers(
     assert await names() == []
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize("is_async", [True, False])
 async def test_the_handler_of_an_own_exception_answers_for_a_plain_operation(
     router: APIRouter, new_service: Any, is_async: bool
@@ -111,7 +108,6 @@ async def test_the_handler_of_an_own_exception_answers_for_a_plain_operation(
     assert (result.status_code, result.json()) == (410, {"sold out": "cups"})
 
 
-@pytest.mark.untraced
 async def test_handlers_of_the_kit_can_be_replaced(router: APIRouter, new_service: Any) -> None:
     @router.get("/a")
     async def read(number: int) -> None:
@@ -132,7 +128,6 @@ async def test_handlers_of_the_kit_can_be_replaced(router: APIRouter, new_servic
         assert (await client.get("/a?number=1")).text == "missing: gone"
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize("way", ["resource", "fast"], indirect=True)
 @pytest.mark.parametrize("status", [404, 409])
 async def test_a_failure_caused_by_the_data_is_replayed(router: APIRouter, serve: Any, names: Any, status: int) -> None:
@@ -176,7 +171,6 @@ async def test_the_answer_to_an_own_exception_is_replayed(router: APIRouter, new
     assert await names() == []
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize("way", ["resource", "fast"], indirect=True)
 @pytest.mark.parametrize("status", [400, 403, 422, 500, 503])
 async def test_other_failures_release_the_key(router: APIRouter, serve: Any, names: Any, status: int) -> None:
@@ -197,7 +191,6 @@ async def test_other_failures_release_the_key(router: APIRouter, serve: Any, nam
     assert await names() == ["cup"]
 
 
-@pytest.mark.untraced
 async def test_an_unexpected_exception_is_a_500_without_details(
     router: APIRouter, serve: Any, names: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -215,7 +208,6 @@ async def test_an_unexpected_exception_is_a_500_without_details(
     assert await names() == []
 
 
-@pytest.mark.untraced
 async def test_a_response_that_is_returned_for_a_failure_is_a_success_for_the_session(
     router: APIRouter, serve: Any, names: Any
 ) -> None:

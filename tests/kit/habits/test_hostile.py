@@ -65,7 +65,6 @@ def resource(router: APIRouter) -> APIRouter:
     return router
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize("way", ["resource", "fast"], indirect=True)
 async def test_no_value_of_a_field_gets_a_500(resource: APIRouter, serve: Any) -> None:
     client = await serve(resource)
@@ -84,7 +83,6 @@ async def test_no_value_of_a_field_gets_a_500(resource: APIRouter, serve: Any) -
                 assert "x" * 100 not in answer.text
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize("way", ["resource", "fast"], indirect=True)
 async def test_no_body_gets_a_500(resource: APIRouter, serve: Any) -> None:
     client = await serve(resource)
@@ -136,7 +134,6 @@ async def test_no_header_cookie_or_form_gets_a_500(resource: APIRouter, serve: A
         assert 400 <= answer.status_code < 500, (kind, answer.text)
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize("way", ["resource", "fast"], indirect=True)
 async def test_concurrent_writes_with_one_key_are_executed_once(resource: APIRouter, serve: Any, names: Any) -> None:
     client = await serve(resource)
@@ -146,7 +143,6 @@ async def test_concurrent_writes_with_one_key_are_executed_once(resource: APIRou
     assert await names() == ["cup"]
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize("way", ["resource", "fast"], indirect=True)
 async def test_concurrent_writes_with_own_commits_are_executed_once(router: APIRouter, serve: Any, names: Any) -> None:
     @router.post("/items")
@@ -163,7 +159,6 @@ async def test_concurrent_writes_with_own_commits_are_executed_once(router: APIR
     assert await names() == ["cup", "plate"]
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize("way", ["resource", "fast"], indirect=True)
 async def test_a_key_belongs_to_one_caller(resource: APIRouter, serve: Any, names: Any) -> None:
     client = await serve(resource, auth=True)
@@ -185,7 +180,6 @@ async def test_a_key_without_a_caller_is_refused_with_authentication(
     assert await names() == []
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize("way", ["resource", "fast"], indirect=True)
 async def test_a_failing_commit_releases_the_key(router: APIRouter, serve: Any, names: Any) -> None:
     tasks_run: list[int] = []
@@ -205,7 +199,6 @@ async def test_a_failing_commit_releases_the_key(router: APIRouter, serve: Any, 
     assert await names() == ["cup"]
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize("way", ["resource", "fast"], indirect=True)
 async def test_a_stream_refuses_a_key(router: APIRouter, serve: Any, names: Any) -> None:
     @router.post("/items")
@@ -218,7 +211,6 @@ async def test_a_stream_refuses_a_key(router: APIRouter, serve: Any, names: Any)
     assert await names() == []
 
 
-@pytest.mark.untraced
 async def test_a_disconnected_client_leaves_nothing_open(
     router: APIRouter, new_service: Any, database: Any, names: Any
 ) -> None:
@@ -253,7 +245,6 @@ async def test_a_disconnected_client_leaves_nothing_open(
         assert (await client.post("/slow")).json() == 1
 
 
-@pytest.mark.untraced
 async def test_body_limits_apply(new_router: Any, serve: Any) -> None:
     one: APIRouter = new_router()
     two: APIRouter = new_router(max_body_size=10)
@@ -279,7 +270,6 @@ async def test_body_limits_apply(new_router: Any, serve: Any) -> None:
     assert (await client.post("/large", json={"a": "x" * 2**21})).json() == 2**21
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize("level", ["application", "inclusion"])
 async def test_body_limits_apply_wherever_they_are_declared(router: APIRouter, serve: Any, level: str) -> None:
     @router.post("/items")
@@ -311,7 +301,6 @@ async def test_another_413_in_text_is_sent_as_it_is(router: APIRouter, serve: An
     assert (answer.status_code, answer.text) == (413, "Content Too Big !")
 
 
-@pytest.mark.untraced
 async def test_an_answer_without_content_has_no_type(router: APIRouter, serve: Any) -> None:
     @router.delete("/items", status_code=204)
     async def delete(session: Session) -> None:

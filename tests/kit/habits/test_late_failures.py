@@ -23,7 +23,6 @@ async def two_items(database: Database) -> None:
         await session.commit()
 
 
-@pytest.mark.untraced
 @pytest.mark.usefixtures("two_items")
 @pytest.mark.parametrize("name", ["same", "none"])
 @pytest.mark.parametrize("method", ["GET", "POST"])
@@ -44,7 +43,6 @@ async def test_one_raises_a_500_for_no_row_and_for_several_rows(
     assert (answer.status_code, answer.json()["type"]) == (500, "urn:problem:internal")
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize("scope", ["function", "request"])
 async def test_a_dependency_that_fails_after_its_yield(
     router: APIRouter, new_service: Any, names: Any, scope: Any
@@ -102,7 +100,6 @@ async def test_handlers_of_the_user_for_a_status_and_for_invalid_requests_are_ca
     assert (answer.status_code, answer.json()) == (400, {"errors": 2, "body": None})
 
 
-@pytest.mark.untraced
 async def test_a_dependency_that_ends_before_the_response_may_write(router: APIRouter, serve: Any, names: Any) -> None:
     async def audited(session: Session) -> AsyncIterator[None]:
         yield
@@ -121,7 +118,6 @@ async def test_a_dependency_that_ends_before_the_response_may_write(router: APIR
     assert sorted(await names()) == ["audit", "cup"]
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": "k"}])
 async def test_what_a_dependency_refuses_before_the_response_is_undone(
     router: APIRouter, serve: Any, names: Any, database: Database, headers: dict[str, str]
@@ -148,7 +144,6 @@ async def test_what_a_dependency_refuses_before_the_response_is_undone(
     assert [pool.checkedout() for pool in pools] == [0, 0]
 
 
-@pytest.mark.untraced
 async def test_a_failure_of_the_database_before_such_a_dependency_has_ended_is_not_tried_again(
     router: APIRouter, serve: Any
 ) -> None:
@@ -168,7 +163,6 @@ async def test_a_failure_of_the_database_before_such_a_dependency_has_ended_is_n
     assert calls in (["read"], ["read", "ended"])
 
 
-@pytest.mark.untraced
 async def test_background_tasks_go_on_after_such_a_dependency(router: APIRouter, serve: Any, names: Any) -> None:
     async def audited(session: Session) -> AsyncIterator[None]:
         yield

@@ -57,7 +57,6 @@ FIRST: dict[str, BaseRoute] = {
 }
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize("kind", FIRST)
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_a_route_of_starlette_that_comes_first_serves(
@@ -69,7 +68,6 @@ async def test_a_route_of_starlette_that_comes_first_serves(
         assert await text(client, "/items/", method) == "first"
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize("path", ["/{name}/", "/{name}", "/items", "/items/"])
 async def test_a_plain_route_that_comes_first_serves(items: APIRouter, new_service: Any, path: str) -> None:
     outer = APIRouter()
@@ -84,7 +82,6 @@ async def test_a_plain_route_that_comes_first_serves(items: APIRouter, new_servi
         assert await text(client, "/items/", "POST") == "created"
 
 
-@pytest.mark.untraced
 async def test_a_mount_after_all_routes_gets_the_other_paths(items: APIRouter, new_service: Any) -> None:
     service = new_service(items)
     service.mount("/", application)
@@ -94,7 +91,6 @@ async def test_a_mount_after_all_routes_gets_the_other_paths(items: APIRouter, n
         assert await text(client, "/items/1/") == "first"
 
 
-@pytest.mark.untraced
 async def test_a_path_whose_route_has_another_method_keeps_its_slash(items: APIRouter, new_service: Any) -> None:
     @items.put("/items")
     async def replace() -> str:
@@ -106,7 +102,6 @@ async def test_a_path_whose_route_has_another_method_keeps_its_slash(items: APIR
         assert await text(client, "/items/") == "items"
 
 
-@pytest.mark.untraced
 async def test_a_router_that_is_included_after_the_first_request_serves(
     items: APIRouter, new_router: Any, new_service: Any
 ) -> None:
@@ -122,7 +117,6 @@ async def test_a_router_that_is_included_after_the_first_request_serves(
         assert await text(client, "/late/") == "late"
 
 
-@pytest.mark.untraced
 async def test_a_route_that_is_added_to_an_included_router_serves(items: APIRouter, new_service: Any) -> None:
     outer = APIRouter(prefix="/v1")
     outer.include_router(items)
@@ -137,7 +131,6 @@ async def test_a_route_that_is_added_to_an_included_router_serves(items: APIRout
         assert await text(client, "/v1/late/") == "late"
 
 
-@pytest.mark.untraced
 async def test_a_route_that_is_removed_at_run_time_serves_no_more(items: APIRouter, new_service: Any) -> None:
     service = new_service(items)
     async with client_of(service) as client:
@@ -146,7 +139,6 @@ async def test_a_route_that_is_removed_at_run_time_serves_no_more(items: APIRout
         assert (await client.get("/items/1")).status_code == 404
 
 
-@pytest.mark.untraced
 async def test_a_route_that_is_replaced_at_run_time_serves_in_its_place(items: APIRouter, new_service: Any) -> None:
     service = new_service(items)
     place = next(at for at, route in enumerate(service.routes) if getattr(route, "original_router", 0) is items)

@@ -16,7 +16,6 @@ async def colour() -> str:
     return "red"
 
 
-@pytest.mark.untraced
 async def test_any_dependency_is_overridden(router: APIRouter, new_service: Any) -> None:
     @router.get("/colour")
     async def read(value: Annotated[str, Depends(colour)]) -> str:
@@ -50,7 +49,6 @@ async def test_get_session_is_overridden(router: APIRouter, new_service: Any, da
     assert await names() == []
 
 
-@pytest.mark.untraced
 async def test_get_read_session_is_overridden(router: APIRouter, new_service: Any, database: Database) -> None:
     @router.get("/items")
     async def read(session: ReadSession) -> list[str]:
@@ -67,7 +65,6 @@ async def test_get_read_session_is_overridden(router: APIRouter, new_service: An
         assert (await client.get("/items")).json() == ["unsaved"]
 
 
-@pytest.mark.untraced
 async def test_get_caller_is_overridden_for_permissions_and_for_the_caller(router: APIRouter, new_service: Any) -> None:
     @router.get("/me")
     async def read(caller: Caller) -> int | None:
@@ -82,7 +79,6 @@ async def test_get_caller_is_overridden_for_permissions_and_for_the_caller(route
         assert (await client.get("/me")).status_code == 401
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize("way", ["resource", "fast"], indirect=True)
 async def test_get_caller_is_overridden_for_ownership_and_privacy(router: APIRouter, new_service: Any) -> None:
     @router.post("/items", response_model=HabitItemRead)
@@ -107,7 +103,6 @@ async def test_get_caller_is_overridden_for_ownership_and_privacy(router: APIRou
         assert (await client.patch("/items/1")).json()["diary"] == "hush"
 
 
-@pytest.mark.untraced
 async def test_an_override_may_take_the_session(router: APIRouter, new_service: Any) -> None:
     @router.get("/colour")
     async def read(value: Annotated[str, Depends(colour)]) -> str:

@@ -50,7 +50,6 @@ def paging(skip: Annotated[int, Query(ge=0)] = 0) -> int:
     return skip
 
 
-@pytest.mark.untraced
 async def test_query_parameters_of_a_handler_and_of_its_dependencies(router: APIRouter, serve: Any) -> None:
     @router.get("/a")
     async def read(skip: Annotated[int, Depends(paging)], q: str | None = None, flag: bool = False) -> list[Any]:
@@ -62,7 +61,6 @@ async def test_query_parameters_of_a_handler_and_of_its_dependencies(router: API
     assert (await client.get("/a")).json() == [0, None, False]
 
 
-@pytest.mark.untraced
 async def test_a_class_is_a_dependency(router: APIRouter, serve: Any) -> None:
     @router.get("/a")
     async def read(pagination: Annotated[Pagination, Depends()]) -> list[Any]:
@@ -73,7 +71,6 @@ async def test_a_class_is_a_dependency(router: APIRouter, serve: Any) -> None:
     assert (await client.get("/a?size=huge")).status_code == 422
 
 
-@pytest.mark.untraced
 async def test_a_list_is_given_by_repeating_its_parameter(router: APIRouter, serve: Any) -> None:
     @router.get("/a")
     async def read(tag: Annotated[list[str] | None, Query()] = None, n: Annotated[set[int], Query()] = set()) -> Any:  # noqa: B006
@@ -83,7 +80,6 @@ async def test_a_list_is_given_by_repeating_its_parameter(router: APIRouter, ser
     assert (await client.get("/a?tag=x&tag=y&n=2&n=1")).json() == [["x", "y"], [1, 2]]
 
 
-@pytest.mark.untraced
 async def test_a_model_takes_the_query(router: APIRouter, serve: Any) -> None:
     @router.get("/a")
     async def read(query: Annotated[Filter, Query()]) -> Filter:
@@ -95,7 +91,6 @@ async def test_a_model_takes_the_query(router: APIRouter, serve: Any) -> None:
     assert (await client.get("/a?other=1")).status_code == 422
 
 
-@pytest.mark.untraced
 async def test_an_alias_names_the_parameter(router: APIRouter, serve: Any) -> None:
     @router.get("/a")
     async def read(value: Annotated[str, Query(alias="item-query")]) -> str:
@@ -105,7 +100,6 @@ async def test_an_alias_names_the_parameter(router: APIRouter, serve: Any) -> No
     assert (await client.get("/a", params={"item-query": "x"})).json() == "x"
 
 
-@pytest.mark.untraced
 async def test_headers_and_cookies_are_parameters(router: APIRouter, serve: Any) -> None:
     @router.get("/a")
     async def read(
@@ -120,7 +114,6 @@ async def test_headers_and_cookies_are_parameters(router: APIRouter, serve: Any)
     assert (await client.get("/a", headers=headers)).json() == ["me", ["a", "b"], "c"]
 
 
-@pytest.mark.untraced
 async def test_a_model_takes_headers(router: APIRouter, serve: Any) -> None:
     @router.post("/a")
     async def write(tracking: Annotated[Tracking, Header()]) -> Tracking:
@@ -131,7 +124,6 @@ async def test_a_model_takes_headers(router: APIRouter, serve: Any) -> None:
     assert (await client.post("/a", headers=headers)).json() == {"x_trace": "t", "x_span": ["a", "b"]}
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize("kind", ["data", "files"])
 async def test_form_fields_are_parameters(router: APIRouter, serve: Any, kind: str) -> None:
     @router.post("/a")
@@ -148,7 +140,6 @@ async def test_form_fields_are_parameters(router: APIRouter, serve: Any, kind: s
     assert (await client.post("/a", data={"tags": "a"})).status_code == 422
 
 
-@pytest.mark.untraced
 async def test_a_model_takes_a_form(router: APIRouter, serve: Any) -> None:
     @router.post("/a")
     async def write(login: Annotated[Login, Form()], session: Session) -> str:
@@ -162,7 +153,6 @@ async def test_a_model_takes_a_form(router: APIRouter, serve: Any) -> None:
     assert answer.json()["errors"][0]["pointer"] == "#/password"
 
 
-@pytest.mark.untraced
 async def test_files_are_uploaded(router: APIRouter, serve: Any) -> None:
     @router.post("/a")
     async def write(
@@ -260,7 +250,6 @@ async def test_a_request_beside_a_body_model_gives_the_same_body(router: APIRout
     assert (await client.post("/a", json={"name": "cup"})).json() == ["cup", 14, {"name": "cup"}]
 
 
-@pytest.mark.untraced
 async def test_a_body_has_several_parts(router: APIRouter, serve: Any) -> None:
     @router.post("/several")
     async def several(thing: Thing, other: Thing, weight: Annotated[int, Body(gt=0)]) -> list[Any]:
@@ -324,7 +313,6 @@ async def test_path_parameters_are_converted_and_checked(router: APIRouter, serv
     assert (await client.get("/floats/1.5")).json() == 1.5
 
 
-@pytest.mark.untraced
 async def test_handlers_that_are_not_async_run_in_a_thread(router: APIRouter, serve: Any) -> None:
     @router.get("/a")
     def read(skip: Annotated[int, Depends(paging)], q: str) -> list[Any]:
@@ -339,7 +327,6 @@ async def test_handlers_that_are_not_async_run_in_a_thread(router: APIRouter, se
     assert (await client.post("/a", json={"name": "cup"})).json() == "cup"
 
 
-@pytest.mark.untraced
 async def test_json_may_have_another_media_type(router: APIRouter, serve: Any) -> None:
     @router.patch("/a")
     async def write(thing: Thing) -> str:

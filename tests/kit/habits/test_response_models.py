@@ -87,7 +87,6 @@ CASES: list[tuple[Any, dict[str, Any], Any, Any]] = [
 ]
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize("number", range(len(CASES)))
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True, scope="session")
 async def test_the_answer_is_the_one_of_fastapi(router: APIRouter, serve: Any, number: int) -> None:
@@ -120,7 +119,6 @@ async def fastapi_answer(router: APIRouter) -> httpx.Response:
         return await client.get("/declared")
 
 
-@pytest.mark.untraced
 async def test_the_return_annotation_is_the_response_model(router: APIRouter, serve: Any) -> None:
     @router.get("/items")
     async def read() -> list[Summary]:
@@ -132,7 +130,6 @@ async def test_the_return_annotation_is_the_response_model(router: APIRouter, se
     assert schema["content"]["application/json"]["schema"]["items"]["$ref"].endswith("/Summary")
 
 
-@pytest.mark.untraced
 async def test_a_row_is_shown_by_its_read_variant(router: APIRouter, serve: Any) -> None:
     @router.get("/items")
     async def read() -> HabitItemRead:
@@ -147,7 +144,6 @@ async def test_a_row_is_shown_by_its_read_variant(router: APIRouter, serve: Any)
     assert (await client.get("/decorated")).json() == {"id": 1, "name": "<cup>", "shout": "CUP"}
 
 
-@pytest.mark.untraced
 async def test_options_of_the_route_apply_to_rows_and_lists(router: APIRouter, serve: Any) -> None:
     @router.get("/one", response_model=HabitItemRead, response_model_exclude_none=True)
     async def one() -> HabitItem:
@@ -162,7 +158,6 @@ async def test_options_of_the_route_apply_to_rows_and_lists(router: APIRouter, s
     assert (await client.get("/many")).json() == [{"id": 1, "name": "cup"}]
 
 
-@pytest.mark.untraced
 async def test_rows_within_models_and_dictionaries_are_shown_by_the_model(router: APIRouter, serve: Any) -> None:
     @router.get("/nested", response_model=Nested)
     async def nested() -> dict[str, Any]:
@@ -175,7 +170,6 @@ async def test_rows_within_models_and_dictionaries_are_shown_by_the_model(router
     assert "box_id" not in answer["item"]
 
 
-@pytest.mark.untraced
 async def test_the_response_class_is_honoured(router: APIRouter, serve: Any) -> None:
     @router.get("/text", response_class=PlainTextResponse)
     async def text() -> str:
@@ -202,7 +196,6 @@ async def test_a_result_that_does_not_fit_is_a_500_and_is_not_stored(router: API
     assert await names() == []
 
 
-@pytest.mark.untraced
 async def test_none_is_null(router: APIRouter, serve: Any) -> None:
     @router.get("/nothing")
     async def nothing() -> None: ...
@@ -211,7 +204,6 @@ async def test_none_is_null(router: APIRouter, serve: Any) -> None:
     assert (await client.get("/nothing")).text == "null"
 
 
-@pytest.mark.untraced
 async def test_a_table_as_response_model_is_refused(router: APIRouter, serve: Any) -> None:
     @router.get("/items", response_model=HabitItem)
     async def read(session: ReadSession) -> Any: ...
@@ -235,7 +227,6 @@ async def test_a_row_without_a_response_model_is_refused_with_a_message(
     assert "a table, which would show all its columns: give the route a response_model" in caplog.text
 
 
-@pytest.mark.untraced
 async def test_a_row_in_the_annotation_without_a_response_model_is_refused_at_start(
     router: APIRouter, serve: Any
 ) -> None:

@@ -42,7 +42,6 @@ def resource(router: APIRouter) -> APIRouter:
     return router
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize("way", ["resource", "fast"], indirect=True)
 @pytest.mark.parametrize("path", ["/items", "/items?fields=id", "/items/1", "/items/1?fields=id"])
 async def test_headers_and_cookies_are_sent_with_rows_and_with_lists(resource: Any, serve: Any, path: str) -> None:
@@ -59,7 +58,6 @@ async def test_headers_and_cookies_are_sent_with_rows_and_with_lists(resource: A
     assert "seen=1" in unchanged.headers["set-cookie"]
 
 
-@pytest.mark.untraced
 async def test_the_status_of_the_parameter_is_the_status_of_the_answer(router: APIRouter, serve: Any) -> None:
     @router.get("/items")
     async def read(response: Response) -> dict[str, int]:
@@ -95,7 +93,6 @@ async def test_headers_of_the_handler_replace_those_of_the_kit(router: APIRouter
     assert answer.headers.get_list("etag") == ['"mine"']
 
 
-@pytest.mark.untraced
 async def test_a_handler_without_a_result_may_set_everything(router: APIRouter, serve: Any) -> None:
     @router.delete("/items", status_code=204)
     async def delete(response: Response) -> None:
@@ -108,7 +105,6 @@ async def test_a_handler_without_a_result_may_set_everything(router: APIRouter, 
     assert answer.headers["set-cookie"].startswith("seen=")
 
 
-@pytest.mark.untraced
 async def test_a_status_other_than_success_is_not_turned_into_a_304(router: APIRouter, serve: Any) -> None:
     @router.get("/items", response_model=HabitItemRead)
     async def read(response: Response) -> HabitItem:

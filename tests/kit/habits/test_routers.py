@@ -26,7 +26,6 @@ async def needs_header(x_word: Annotated[str, Header()]) -> None:
         raise HTTPException(418, "Wrong word.")
 
 
-@pytest.mark.untraced
 async def test_dependencies_of_the_application_and_of_routers_run_in_order(new_router: Any, serve: Any) -> None:
     CALLS.clear()
     outer: APIRouter = new_router(dependencies=[calls("outer")])
@@ -42,7 +41,6 @@ async def test_dependencies_of_the_application_and_of_routers_run_in_order(new_r
     assert CALLS == ["application", "outer", "included", "inner", "route"]
 
 
-@pytest.mark.untraced
 async def test_an_included_router_has_its_prefix_tags_and_parameters(new_router: Any, serve: Any) -> None:
     inner: APIRouter = new_router()
     outer = APIRouter()
@@ -63,7 +61,6 @@ async def test_an_included_router_has_its_prefix_tags_and_parameters(new_router:
     assert {"verbose", "x-word"} <= {parameter["name"] for parameter in operation["parameters"]}
 
 
-@pytest.mark.untraced
 async def test_a_router_may_be_included_twice(new_router: Any, serve: Any) -> None:
     inner: APIRouter = new_router(tags=["items"])
     outer = APIRouter()
@@ -80,7 +77,6 @@ async def test_a_router_may_be_included_twice(new_router: Any, serve: Any) -> No
     assert paths["/v1/items"]["get"]["operationId"] != paths["/v2/items"]["get"]["operationId"]
 
 
-@pytest.mark.untraced
 async def test_a_dependency_of_a_router_may_write(new_router: Any, serve: Any, names: Any) -> None:
     async def audit(session: Session, request: Request) -> None:
         session.add(HabitItem(name=request.method))
@@ -98,7 +94,6 @@ async def test_a_dependency_of_a_router_may_write(new_router: Any, serve: Any, n
     assert await names() == ["PUT"]
 
 
-@pytest.mark.untraced
 async def test_a_path_answers_with_and_without_its_slash(router: APIRouter, serve: Any) -> None:
     @router.post("/with/")
     async def with_slash(session: Session) -> int:
@@ -113,7 +108,6 @@ async def test_a_path_answers_with_and_without_its_slash(router: APIRouter, serv
     assert [(await client.get(path)).json() for path in ("/without", "/without/")] == [2, 2]
 
 
-@pytest.mark.untraced
 async def test_a_405_lists_all_methods_of_the_path(router: APIRouter, serve: Any) -> None:
     @router.get("/items/")
     async def read() -> int:
@@ -130,7 +124,6 @@ async def test_a_405_lists_all_methods_of_the_path(router: APIRouter, serve: Any
         assert answer.headers["allow"] == "GET, HEAD, POST"
 
 
-@pytest.mark.untraced
 async def test_every_method_may_have_a_handler(router: APIRouter, serve: Any) -> None:
     for method in ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"):
 
@@ -143,7 +136,6 @@ async def test_every_method_may_have_a_handler(router: APIRouter, serve: Any) ->
         assert (await client.request(method, "/items")).json() == method
 
 
-@pytest.mark.untraced
 async def test_one_handler_may_serve_several_methods(router: APIRouter, serve: Any) -> None:
     @router.api_route("/items", methods=["GET", "HEAD"])
     async def read() -> int:
@@ -160,7 +152,6 @@ async def test_one_handler_may_serve_several_methods(router: APIRouter, serve: A
     assert (head.status_code, head.content) == (200, b"")
 
 
-@pytest.mark.untraced
 async def test_a_handler_of_get_that_takes_session_is_refused(router: APIRouter, serve: Any) -> None:
     @router.get("/items")
     async def read(session: Session) -> int:
@@ -170,7 +161,6 @@ async def test_a_handler_of_get_that_takes_session_is_refused(router: APIRouter,
         await serve(router)
 
 
-@pytest.mark.untraced
 async def test_url_for_finds_a_route_by_its_name(router: APIRouter, serve: Any) -> None:
     @router.get("/items/{item_id}", name="item")
     async def read(item_id: int, request: Request) -> str:
@@ -180,7 +170,6 @@ async def test_url_for_finds_a_route_by_its_name(router: APIRouter, serve: Any) 
     assert (await client.get("/items/1")).json() == "http://test/items/2"
 
 
-@pytest.mark.untraced
 async def test_the_order_of_routes_decides(router: APIRouter, serve: Any) -> None:
     @router.get("/items/special")
     async def special() -> str:
@@ -204,7 +193,6 @@ async def test_the_endpoint_of_a_route_is_called_as_a_function(router: APIRouter
     assert await route.endpoint(2) == await double(2) == 4  # type: ignore[attr-defined]
 
 
-@pytest.mark.untraced
 async def test_middleware_of_the_application_surrounds_every_operation(router: APIRouter, new_service: Any) -> None:
     @router.get("/a")
     async def read() -> str:
@@ -223,7 +211,6 @@ async def test_middleware_of_the_application_surrounds_every_operation(router: A
     assert (answer.json(), answer.headers["x-signed"]) == ("a", "/a")
 
 
-@pytest.mark.untraced
 async def test_the_log_shows_the_path_with_the_prefix_of_the_inclusion(
     router: APIRouter, serve: Any, caplog: pytest.LogCaptureFixture
 ) -> None:

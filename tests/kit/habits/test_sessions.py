@@ -68,7 +68,6 @@ async def test_both_sessions_read(router: APIRouter, serve: Any) -> None:
     assert (await client.post("/a")).json() == expected
 
 
-@pytest.mark.untraced
 @pytest.mark.usefixtures("stored")
 async def test_the_session_writes_in_every_way(router: APIRouter, serve: Any, names: Any) -> None:
     @router.post("/a")
@@ -96,7 +95,6 @@ async def test_the_session_writes_in_every_way(router: APIRouter, serve: Any, na
     assert await names() == expected
 
 
-@pytest.mark.untraced
 async def test_a_savepoint_undoes_a_part(router: APIRouter, serve: Any, names: Any) -> None:
     @router.post("/a")
     async def write(session: Session) -> str:
@@ -118,7 +116,6 @@ async def test_a_savepoint_undoes_a_part(router: APIRouter, serve: Any, names: A
 KEYS = pytest.mark.parametrize("headers", [{}, KEY], ids=["without key", "with key"])
 
 
-@pytest.mark.untraced
 @KEYS
 async def test_a_handler_may_commit_and_refresh_as_the_tutorial_does(
     router: APIRouter, serve: Any, names: Any, headers: Any
@@ -137,7 +134,6 @@ async def test_a_handler_may_commit_and_refresh_as_the_tutorial_does(
     assert await names() == ["cup"]
 
 
-@pytest.mark.untraced
 @KEYS
 async def test_committed_changes_stay_if_the_handler_fails_later(
     router: APIRouter, serve: Any, names: Any, headers: Any
@@ -155,7 +151,6 @@ async def test_committed_changes_stay_if_the_handler_fails_later(
     assert await names() == ["attempt"]
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize("way", ["resource", "fast"], indirect=True)
 @pytest.mark.parametrize("status", [403, 500])
 async def test_committed_changes_are_not_repeated_for_the_same_key(
@@ -174,7 +169,6 @@ async def test_committed_changes_are_not_repeated_for_the_same_key(
     assert await names() == ["attempt"]
 
 
-@pytest.mark.untraced
 @KEYS
 async def test_a_handler_may_roll_back_and_go_on(router: APIRouter, serve: Any, names: Any, headers: Any) -> None:
     @router.post("/a")
@@ -192,7 +186,6 @@ async def test_a_handler_may_roll_back_and_go_on(router: APIRouter, serve: Any, 
         await client.post("/a", headers=headers)
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize("way", ["resource", "fast"], indirect=True)
 @pytest.mark.parametrize("ending", ["commit", "rollback", "begin"])
 async def test_a_key_works_whatever_the_handler_does_with_its_transaction(
@@ -237,7 +230,6 @@ async def test_a_key_whose_handler_committed_and_failed_is_interrupted(
     assert await names() == ["part"]
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize("way", ["resource", "fast"], indirect=True)
 @pytest.mark.parametrize(("age", "kind"), [(0, "in-flight"), (100, "broken-off"), (90_000, None)])
 async def test_a_key_whose_process_ended_after_a_commit_is_interrupted_later(
@@ -274,7 +266,6 @@ async def test_a_response_that_cannot_be_stored_leaves_no_key_in_flight(
     assert await names() == ["cup"]
 
 
-@pytest.mark.untraced
 @KEYS
 async def test_a_handler_may_begin_itself(router: APIRouter, serve: Any, names: Any, headers: Any) -> None:
     @router.post("/a")
@@ -328,7 +319,6 @@ async def test_a_handler_that_has_committed_is_not_run_again(router: APIRouter, 
     assert await names() == ["once"]
 
 
-@pytest.mark.untraced
 async def test_a_conflict_at_commit_is_a_409(router: APIRouter, serve: Any, names: Any) -> None:
     @router.post("/a")
     async def write(session: Session) -> None:
@@ -378,7 +368,6 @@ async def test_a_session_that_reads_refuses_to_write(
     assert "A ReadSession does not write: take Session" in caplog.text
 
 
-@pytest.mark.untraced
 @pytest.mark.usefixtures("stored")
 async def test_a_change_of_a_row_that_was_read_is_refused(
     router: APIRouter, serve: Any, names: Any, caplog: pytest.LogCaptureFixture
@@ -402,7 +391,6 @@ async def test_both_sessions_of_a_writing_handler_see_the_same_rows(database: Da
         assert list(await session.exec(NAMES)) == ["cup"]
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize("first", ["Session", "ReadSession"])
 async def test_what_a_session_writes_the_other_one_of_the_request_reads(
     router: APIRouter, serve: Any, names: Any, first: str

@@ -114,7 +114,6 @@ def test_a_read_variant_with_a_field_that_rows_lack_is_refused() -> None:
     )
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize(
     ("read", "entity"), [(read, HabitItem) for read in (Renamed, Filled, Deep, Made)] + [(Wider, HabitWeight)]
 )

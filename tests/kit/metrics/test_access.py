@@ -26,7 +26,6 @@ def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-@pytest.mark.untraced
 async def test_superusers_read_the_metrics_and_others_do_not(database: Database) -> None:
     service = shop(database, Access(), auth=True)
     superuser, member = await join(service, is_superuser=True), await join(service)
@@ -51,19 +50,16 @@ async def test_the_bearer_of_the_token_reads_the_metrics_and_nothing_else(databa
             assert (await anonymous.get("/metrics", headers=header)).status_code == 401
 
 
-@pytest.mark.untraced
 async def test_a_token_may_have_any_characters(database: Database) -> None:
     async with client_of(shop(database, Access(token="schlüssel" * 4))) as prometheus:
         header = {b"Authorization": b"bearer  " + ("schlüssel" * 4).encode()}
         assert (await prometheus.get("/metrics", headers=header)).status_code == 200
 
 
-@pytest.mark.untraced
 async def test_without_authentication_and_without_a_token_everybody_reads_the_metrics(reader: Client) -> None:
     assert (await reader.get("/metrics")).status_code == 200
 
 
-@pytest.mark.untraced
 async def test_the_metrics_are_read_in_the_formats_of_prometheus(reader: Client) -> None:
     plain, open_metrics = await reader.get("/metrics"), await reader.get("/metrics", headers=OPENMETRICS)
     assert plain.headers["Content-Type"].startswith("text/plain; version=0.0.4")
@@ -72,7 +68,6 @@ async def test_the_metrics_are_read_in_the_formats_of_prometheus(reader: Client)
     assert plain.headers["Cache-Control"] == "no-store"
 
 
-@pytest.mark.untraced
 async def test_head_and_both_forms_of_the_path_are_answered(reader: Client) -> None:
     head = await reader.head("/metrics")
     assert (head.status_code, head.content) == (200, b"")
@@ -80,20 +75,17 @@ async def test_head_and_both_forms_of_the_path_are_answered(reader: Client) -> N
     assert (await reader.post("/metrics")).status_code == 405
 
 
-@pytest.mark.untraced
 async def test_single_metrics_can_be_chosen(reader: Client) -> None:
     chosen = await read(reader, params={"name[]": ["http_requests_in_flight", "python_info"]})
     assert {family.name for family in chosen.families} == {"http_requests_in_flight", "python_info"}
 
 
-@pytest.mark.untraced
 async def test_the_bearer_of_the_token_can_choose_metrics(database: Database) -> None:
     async with client_of(shop(database, Access(token=TOKEN)), TOKEN) as prometheus:
         chosen = await read(prometheus, params={"name[]": "http_streams_open"})
     assert {family.name for family in chosen.families} == {"http_streams_open"}
 
 
-@pytest.mark.untraced
 async def test_the_document_shows_the_metrics_as_closed(database: Database) -> None:
     service = shop(database, Access(token=TOKEN), auth=True)
     document = service.openapi()
@@ -103,7 +95,6 @@ async def test_the_document_shows_the_metrics_as_closed(database: Database) -> N
     assert "401" in operation["responses"]
 
 
-@pytest.mark.untraced
 async def test_the_metrics_are_read_while_the_service_is_overloaded(reader: Client, measured: Service) -> None:
     await clear(measured.runtime.database)
     measured.surrounded.app.limit = 0  # type: ignore[attr-defined]  # admission, the next layer
@@ -113,7 +104,6 @@ async def test_the_metrics_are_read_while_the_service_is_overloaded(reader: Clie
     assert (await read(reader)).sum("http_requests_refused_total", reason="busy") >= 1
 
 
-@pytest.mark.untraced
 async def test_with_a_port_of_their_own_the_metrics_are_there_alone(database: Database) -> None:
     service = shop(database, Access(port=free_port()), auth=True)
     (companion,) = service.companions

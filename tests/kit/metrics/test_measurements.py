@@ -24,7 +24,6 @@ DURATION = "http_request_duration_seconds_count"
 WITH_FAST_PATH = pytest.mark.skipif(not FAST_PATH, reason="only the fast path does this")
 
 
-@pytest.mark.untraced
 async def test_a_request_is_counted_by_its_method_route_and_class_of_status(reader: Client) -> None:
     await reader.post("/shelves/", json=SHELF)
     await reader.get("/shelves/1?fields=id")
@@ -36,13 +35,11 @@ async def test_a_request_is_counted_by_its_method_route_and_class_of_status(read
     assert seen.sum("http_response_bytes_total") > 100
 
 
-@pytest.mark.untraced
 async def test_a_head_is_counted_by_its_own_method(reader: Client) -> None:
     await reader.head("/shelves/")
     assert (await read(reader)).sum(DURATION, method="HEAD", route="/shelves/", status="2xx") == 1
 
 
-@pytest.mark.untraced
 async def test_a_flood_of_unknown_paths_and_methods_adds_two_time_series(reader: Client) -> None:
     before = (await read(reader)).number(DURATION)
     for number in range(50):
@@ -72,7 +69,6 @@ async def test_a_request_whose_response_has_not_begun_has_no_status(measured: Se
     assert measure.registry.get_sample_value(DURATION, {"method": "GET", "route": "/shelves/", "status": "none"}) == 1
 
 
-@pytest.mark.untraced
 async def test_statements_are_counted_by_kind_on_either_path(reader: Client) -> None:
     before = await read(reader)
     await reader.post("/shelves/", json=SHELF)
@@ -92,7 +88,6 @@ def difference(name: str, before: object, after: object, **labels: str) -> float
     return after.sum(name, **labels) - before.sum(name, **labels)  # type: ignore[attr-defined, no-any-return]
 
 
-@pytest.mark.untraced
 @WITH_FAST_PATH
 async def test_inserts_that_share_a_transaction_are_seen_by_the_size_of_their_group(reader: Client) -> None:
     before = await read(reader)
@@ -102,7 +97,6 @@ async def test_inserts_that_share_a_transaction_are_seen_by_the_size_of_their_gr
     assert difference("db_group_rows_count", before, after) < 20
 
 
-@pytest.mark.untraced
 @WITH_FAST_PATH
 async def test_reads_that_share_a_query_are_seen(reader: Client) -> None:
     await reader.post("/shelves/", json=SHELF)
@@ -116,7 +110,6 @@ async def test_reads_that_share_a_query_are_seen(reader: Client) -> None:
     assert difference("db_compiled_statements_total", after, await read(reader), result="hit") >= 1
 
 
-@pytest.mark.untraced
 async def test_an_answer_that_is_repeated_for_a_key_is_counted(reader: Client, database: Database) -> None:
     headers = {"Idempotency-Key": "a-key"}
     before = await read(reader)
@@ -128,13 +121,11 @@ async def test_an_answer_that_is_repeated_for_a_key_is_counted(reader: Client, d
         assert len((await session.exec(select(StoredResponse))).all()) == 1
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize("reason", ["busy", "share", "streams", "rate", "body", "head", "login", "pool"])
 async def test_each_reason_of_a_refusal_has_a_time_series_from_the_start(reader: Client, reason: str) -> None:
     assert reason in (await read(reader)).labels("http_requests_refused_total", "reason")
 
 
-@pytest.mark.untraced
 async def test_a_body_that_is_too_large_is_counted_once(reader: Client) -> None:
     before = await read(reader)
     assert (await reader.post("/shelves/", content=b" " * 2**20 + b"{}  ")).status_code in (413, 415)
@@ -143,7 +134,6 @@ async def test_a_body_that_is_too_large_is_counted_once(reader: Client) -> None:
     assert 1 <= difference("http_requests_refused_total", before, await read(reader), reason="body") <= 2
 
 
-@pytest.mark.untraced
 async def test_requests_in_flight_and_waiting_are_read_from_the_slots(measured: Service, reader: Client) -> None:
     slots = admission_of(measured).slots
     slots.requests.take("somebody")
@@ -157,7 +147,6 @@ async def test_requests_in_flight_and_waiting_are_read_from_the_slots(measured: 
     assert (await read(reader)).sum("http_requests_in_flight") == 0
 
 
-@pytest.mark.untraced
 async def test_the_pools_are_read(reader: Client, database: Database) -> None:
     async with database.reader.connect():
         seen = await read(reader)
@@ -166,7 +155,6 @@ async def test_the_pools_are_read(reader: Client, database: Database) -> None:
     assert seen.sum("db_pool_waiting") == seen.sum("db_pool_overflow") == 0
 
 
-@pytest.mark.untraced
 async def test_the_lag_of_the_event_loop_is_measured_while_the_service_runs(reader: Client) -> None:
     before = await read(reader)
 
@@ -200,7 +188,6 @@ async def test_the_reads_the_lag_and_the_state_of_standbys_are_shown(reader: Cli
     assert seen.sum("db_replica_ok", server=standby) == 1
 
 
-@pytest.mark.untraced
 @WITH_FAST_PATH
 async def test_the_fast_path_is_used_while_requests_are_measured(
     reader: Client, monkeypatch: pytest.MonkeyPatch
@@ -224,7 +211,6 @@ async def test_a_service_without_metrics_counts_in_a_dictionary_alone(client: Cl
     assert COUNTS["statements", "select"] > before
 
 
-@pytest.mark.untraced
 async def test_metrics_of_the_application_itself_are_shown(reader: Client) -> None:
     assert (await read(reader)).sum("python_info") == 1
     async with client_of(reader._transport.app) as other:  # type: ignore[attr-defined]

@@ -100,7 +100,6 @@ def test_every_section_of_the_runbook_has_its_alert() -> None:
     assert re.findall(r"^## (\w+)$", RUNBOOK, re.MULTILINE) == [rule["alert"] for rule in RULES]
 
 
-@pytest.mark.untraced
 @pytest.mark.usefixtures("standby")
 async def test_every_metric_that_is_named_exists_and_every_one_that_exists_is_described(reader: Client) -> None:
     await reader.get("/shelves/")

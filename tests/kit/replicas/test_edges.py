@@ -54,7 +54,6 @@ async def test_a_query_in_the_way_of_the_replay_is_repeated_elsewhere(cluster: C
         assert any(standby.suspended_until for standby in router_of(service).standbys)
 
 
-@pytest.mark.untraced
 async def test_what_is_read_after_the_answer_is_read_from_the_primary(cluster: Cluster) -> None:
     async with bookshop_on(cluster) as service, client_of(service):
         context = ReadContext(None, is_writing=False)
@@ -96,7 +95,6 @@ async def test_a_role_without_plpgsql_costs_a_question_and_sees_its_writes(
         assert await change_and_read(service, 20) == 0
 
 
-@pytest.mark.untraced
 @pytest.mark.skipif(PROGRAM is None, reason=MISSING)
 async def test_the_primary_may_be_behind_pgbouncer(cluster: Cluster) -> None:
     with PgBouncer(parsed(cluster.primary.url())) as pooler:
@@ -105,7 +103,6 @@ async def test_the_primary_may_be_behind_pgbouncer(cluster: Cluster) -> None:
             assert await change_and_read(service, 20) == 0
 
 
-@pytest.mark.untraced
 @pytest.mark.skipif(PROGRAM is None, reason=MISSING)
 async def test_a_standby_behind_a_pooler_is_left_out(cluster: Cluster) -> None:
     with PgBouncer(parsed(cluster.standbys[0].url())) as pooler:
@@ -128,7 +125,6 @@ async def test_a_connection_to_another_server_than_before_is_refused(
     assert counted(PRIMARY) == 1
 
 
-@pytest.mark.untraced
 async def test_a_standby_that_is_not_there_is_left_out(cluster: Cluster) -> None:
     url = f"postgresql://postgres@127.0.0.1:1,{cluster.standbys[0].host}/postgres"
     async with bookshop_on(cluster, standbys=url) as service, client_of(service) as client:
@@ -161,7 +157,6 @@ async def test_a_primary_that_became_a_standby_has_no_position(cluster: Cluster)
         assert router.primary.position == before
 
 
-@pytest.mark.untraced
 async def test_an_unknown_position_leads_to_the_primary(service: Service) -> None:
     router, context = router_of(service), ReadContext(None, is_writing=False)
     context.used.add(router.primary)
@@ -174,7 +169,6 @@ async def test_an_unknown_position_leads_to_the_primary(service: Service) -> Non
     router.primary.unknown_at = 0
 
 
-@pytest.mark.untraced
 async def test_another_event_loop_reads_from_the_primary(service: Service) -> None:
     token = READ_CONTEXT.set(ReadContext(None, is_writing=False))
     database = service.runtime.database
@@ -186,7 +180,6 @@ async def test_another_event_loop_reads_from_the_primary(service: Service) -> No
     READ_CONTEXT.reset(token)
 
 
-@pytest.mark.untraced
 async def test_concurrent_position_queries_are_sent_once(service: Service) -> None:
     probe = router_of(service).standbys[0].probe
     queries = [probe.query_position() for _ in range(5)]

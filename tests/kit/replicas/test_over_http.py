@@ -106,14 +106,12 @@ async def test_every_response_that_has_read_or_written_has_a_token(client: Clien
         assert HEADER not in (await client.get(other)).headers
 
 
-@pytest.mark.untraced
 async def test_the_cookie_is_secure_over_https(service: Service) -> None:
     async with client_of(service) as client:
         client.base_url = "https://test"
         assert (await client.get("/books/")).headers["set-cookie"].endswith("; Secure")
 
 
-@pytest.mark.untraced
 async def test_a_not_modified_response_has_a_token(client: Client) -> None:
     book = await client.post("/books/", json=BOOK)
     path = f"/books/{book.json()['id']}"
@@ -121,7 +119,6 @@ async def test_a_not_modified_response_has_a_token(client: Client) -> None:
     assert (answer.status_code, HEADER in answer.headers) == (304, True)
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize("kind", ["forged", "foreign", "future", "other timeline"])
 async def test_with_a_token_that_is_not_ours_the_primary_answers(service: Service, client: Client, kind: str) -> None:
     await client.get("/books/")
@@ -147,7 +144,6 @@ async def test_the_newest_of_several_tokens_counts(client: Client, cluster: Clus
         assert answer.status_code == 200
 
 
-@pytest.mark.untraced
 async def test_coalesced_reads_honour_the_newest_token(service: Service, client: Client, cluster: Cluster) -> None:
     async with paused(*cluster.standbys), client_of(service) as other:
         for _ in range(5):
@@ -165,7 +161,6 @@ async def test_concurrent_reads_of_one_request_see_the_same_or_newer(client: Cli
         assert await read(client, "/together") == [1] * 4
 
 
-@pytest.mark.untraced
 async def test_a_background_task_reads_what_its_request_has_written(client: Client, cluster: Cluster) -> None:
     seen.clear()
     async with paused(*cluster.standbys):
@@ -188,7 +183,6 @@ async def test_after_a_stream_the_primary_answers_because_more_may_have_been_see
     assert counted(PRIMARY) == 1
 
 
-@pytest.mark.untraced
 @pytest.mark.usefixtures("patience")
 async def test_a_plain_route_reads_from_standbys(client: Client) -> None:
     await new_book(client)
@@ -197,7 +191,6 @@ async def test_a_plain_route_reads_from_standbys(client: Client) -> None:
     assert counted() == 1
 
 
-@pytest.mark.untraced
 async def test_a_plain_route_reads_what_was_written(client: Client, cluster: Cluster) -> None:
     async with paused(*cluster.standbys):
         await new_book(client)
@@ -223,7 +216,6 @@ async def test_a_refused_write_has_a_token_of_what_it_has_seen(
         assert (await other.get(f"/shelves/{shelf.json()['id']}")).status_code == 200
 
 
-@pytest.mark.untraced
 async def test_rows_of_a_group_commit_are_read_by_their_clients(service: Service, cluster: Cluster) -> None:
     async def create_and_read() -> int:
         async with client_of(service) as client:
@@ -234,7 +226,6 @@ async def test_rows_of_a_group_commit_are_read_by_their_clients(service: Service
         assert set(await asyncio.gather(*(create_and_read() for _ in range(20)))) == {200}
 
 
-@pytest.mark.untraced
 async def test_pages_of_other_origins_may_read_and_send_the_header(client: Client) -> None:
     answer = await client.get("/books/", headers={"Origin": ORIGIN})
     assert HEADER in answer.headers["access-control-expose-headers"]
@@ -255,7 +246,6 @@ def bookshop_without_standbys() -> Service:
     return service
 
 
-@pytest.mark.untraced
 async def test_without_standbys_nothing_is_sent(database: Database) -> None:
     service = create_service(create_runtime(database))
     install(service, [], 10)

@@ -92,7 +92,6 @@ async def test_no_reader_goes_back_in_time_while_standbys_pause(service: Service
             assert seen == sorted(seen)
 
 
-@pytest.mark.untraced
 @pytest.mark.usefixtures("patience")
 async def test_most_reads_are_answered_by_standbys(service: Service) -> None:
     with counted_reads() as count:
@@ -101,7 +100,6 @@ async def test_most_reads_are_answered_by_standbys(service: Service) -> None:
     assert count(PRIMARY) <= 0.2 * 120
 
 
-@pytest.mark.untraced
 async def test_the_primary_answers_if_all_standbys_are_behind(
     service: Service, client: Client, cluster: Cluster
 ) -> None:
@@ -112,7 +110,6 @@ async def test_the_primary_answers_if_all_standbys_are_behind(
         assert (count(), count(PRIMARY)) == (0, 1)
 
 
-@pytest.mark.untraced
 @pytest.mark.usefixtures("patience")
 async def test_the_standby_that_is_not_behind_answers(service: Service, client: Client, cluster: Cluster) -> None:
     slow, other = cluster.standbys
@@ -125,7 +122,6 @@ async def test_the_standby_that_is_not_behind_answers(service: Service, client: 
         assert count(other.host) == 10
 
 
-@pytest.mark.untraced
 async def test_without_a_token_any_standby_answers(service: Service, client: Client, cluster: Cluster) -> None:
     async with paused(*cluster.standbys):
         book = await new_book(client)
@@ -135,7 +131,6 @@ async def test_without_a_token_any_standby_answers(service: Service, client: Cli
         assert (count(), count(PRIMARY)) == (1, 0)
 
 
-@pytest.mark.untraced
 async def test_what_was_seen_on_one_server_is_seen_on_the_next(
     service: Service, client: Client, cluster: Cluster
 ) -> None:
@@ -147,7 +142,6 @@ async def test_what_was_seen_on_one_server_is_seen_on_the_next(
         assert await read(reader, f"/books/{book['id']}") == book
 
 
-@pytest.mark.untraced
 async def test_a_deletion_that_was_seen_stays_seen(service: Service, client: Client, cluster: Cluster) -> None:
     book = await new_book(client)
     await read(client, f"/books/{book['id']}")

@@ -32,7 +32,6 @@ async def read_often(client: Client, path: str, times: int = 20) -> None:
         await read(client, path)
 
 
-@pytest.mark.untraced
 async def test_a_killed_standby_fails_no_read_and_comes_back(
     service: Service, client: Client, cluster: Cluster
 ) -> None:
@@ -91,7 +90,6 @@ async def backends(host: str) -> list[int]:
     return [row["pid"] for row in rows if row["pid"] != own]
 
 
-@pytest.mark.untraced
 async def test_a_lagging_standby_is_left_out(cluster: Cluster) -> None:
     async with bookshop_on(cluster, max_lag=0.6) as service, client_of(service) as client:
         slow = cluster.standbys[0]
@@ -117,7 +115,6 @@ async def test_with_all_standbys_down_the_primary_answers(service: Service, clie
     await until_state(service, 1, OK)
 
 
-@pytest.mark.untraced
 @pytest.mark.usefixtures("patience")
 async def test_a_promoted_standby_is_left_out_and_the_service_finds_it_as_the_primary() -> None:
     with replication() as cluster:
@@ -153,7 +150,6 @@ async def has_all_of(first: Server, second: Server) -> bool:
     return bool(mine >= other)  # type: ignore[operator]  # numbers
 
 
-@pytest.mark.untraced
 async def test_a_query_that_is_in_the_way_of_the_replay_is_repeated_elsewhere(service: Service) -> None:
     standby = router_of(service).standbys[0]
     standby.suspend()
@@ -161,7 +157,6 @@ async def test_a_query_that_is_in_the_way_of_the_replay_is_repeated_elsewhere(se
     await until(lambda: standby.is_usable)
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize("state", [OK, LAGGING])
 async def test_the_standby_with_less_to_do_is_chosen(service: Service, state: str) -> None:
     router: Router = router_of(service)

@@ -121,7 +121,6 @@ SHOWN = [
 ]
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize("model", SHOWN, ids=str)
 async def test_a_response_model_that_contains_a_table_is_refused(model: Any) -> None:
     router = APIRouter()

@@ -88,7 +88,6 @@ async def get(service: Service, path: str, accepted: Any = "gzip", method: str =
         return answer, b"".join([chunk async for chunk in answer.aiter_raw()])
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize("path", ["/long", "/just-long-enough", "/json", "/huge", "/file", "/weak"])
 async def test_a_long_text_is_compressed(service: Service, path: str) -> None:
     plain, whole = await get(service, path, "identity")
@@ -105,7 +104,6 @@ async def test_a_long_text_is_compressed(service: Service, path: str) -> None:
     assert kept.items() <= head.headers.items()
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize("path", ["/short", "/image", "/encoded", "/fixed", "/stream", "/events"])
 async def test_other_responses_are_sent_as_they_are(service: Service, path: str) -> None:
     plain, whole = await get(service, path, "identity")

@@ -164,7 +164,6 @@ async def test_a_client_that_reads_nothing_loses_its_connection(impatient: Serve
     writer.close()
 
 
-@pytest.mark.untraced
 async def test_a_client_that_reads_slowly_keeps_its_connection() -> None:
     started, size = time.monotonic(), 0
     async with listening(SomewhatPatient) as server:

@@ -130,12 +130,10 @@ def test_no_reference_dangles_whatever_the_routes_take(route_class: Any) -> None
     assert dangling(get_openapi(title="Mine", version="1", routes=service.routes)) == []
 
 
-@pytest.mark.untraced
 def test_no_reference_dangles_in_the_document_of_a_bookshop() -> None:
     assert dangling(bookshop_service().openapi()) == []
 
 
-@pytest.mark.untraced
 def test_fastapis_function_makes_the_same_document() -> None:
     service = bookshop_service()
     whole, made = service.openapi(), get_openapi(title="Mine", version="2", routes=service.routes)
@@ -261,7 +259,6 @@ def test_a_model_may_be_called_as_one_of_the_kit() -> None:
     assert dangling(document) == []
 
 
-@pytest.mark.untraced
 def test_fields_of_an_answer_that_may_be_left_out_are_not_required() -> None:
     schemas = bookshop_service().openapi()["components"]["schemas"]
     assert "required" not in schemas["BookReadPartial"]
@@ -269,26 +266,22 @@ def test_fields_of_an_answer_that_may_be_left_out_are_not_required() -> None:
     assert schemas["BookReadPartial"]["properties"]["shelf"]["anyOf"][0] == {"$ref": "#/components/schemas/ShelfRead"}
 
 
-@pytest.mark.untraced
 def test_money_in_an_answer_is_a_text_and_in_a_body_a_number_too() -> None:
     schemas = bookshop_service().openapi()["components"]["schemas"]
     assert schemas["NoteRead"]["properties"]["fine"]["type"] == "string"
     assert {part["type"] for part in schemas["NoteCreate"]["properties"]["fine"]["anyOf"]} == {"string", "number"}
 
 
-@pytest.mark.untraced
 def test_a_private_field_is_not_required_in_an_answer() -> None:
     assert "email" not in bookshop_service().openapi()["components"]["schemas"]["MemberRead"]["required"]
 
 
-@pytest.mark.untraced
 def test_an_integer_says_how_many_bits_it_has() -> None:
     schemas = bookshop_service().openapi()["components"]["schemas"]
     assert schemas["BookRead"]["properties"]["id"]["format"] == "int64"
     assert str(2**63 - 1) not in json.dumps(schemas)
 
 
-@pytest.mark.untraced
 def test_the_answer_to_a_bulk_that_skips_has_a_schema_of_its_own() -> None:
     document = bookshop_service().openapi()
     answer = document["paths"]["/notes/bulk"]["post"]["responses"]["207"]["content"]["application/json"]["schema"]
@@ -297,7 +290,6 @@ def test_the_answer_to_a_bulk_that_skips_has_a_schema_of_its_own() -> None:
     assert outcome["required"] == ["created", "failed"]
 
 
-@pytest.mark.untraced
 def test_public_operations_say_that_they_need_no_token_and_others_which() -> None:
     document = bookshop_service().openapi()
     assert document["paths"]["/members/"]["post"]["security"] == []
@@ -307,7 +299,6 @@ def test_public_operations_say_that_they_need_no_token_and_others_which() -> Non
     assert (schemes["Token"]["type"], schemes["Bearer"]["scheme"]) == ("oauth2", "bearer")
 
 
-@pytest.mark.untraced
 def test_sort_is_a_text_whose_pattern_names_the_fields() -> None:
     parameters = bookshop_service().openapi()["paths"]["/members/"]["get"]["parameters"]
     schema = next(part["schema"] for part in parameters if part.get("name") == "sort")
@@ -315,7 +306,6 @@ def test_sort_is_a_text_whose_pattern_names_the_fields() -> None:
     assert schema["pattern"] == "^-?(id|username|created_at)(,-?(id|username|created_at)){0,5}$"
 
 
-@pytest.mark.untraced
 def test_every_operation_and_every_tag_is_described() -> None:
     document = service_with(pets(), *bookshop.ROUTERS, public=bookshop.PUBLIC).openapi()
     operations = [operation for path in document["paths"].values() for operation in path.values()]
@@ -330,7 +320,6 @@ def test_a_body_has_an_example_that_its_schema_allows() -> None:
     assert Owner.model_validate(example).pet.kind == "cat"
 
 
-@pytest.mark.untraced
 async def test_the_document_has_an_etag_and_the_same_text_in_every_process() -> None:
     tags = []
     for service in (bookshop_service(), bookshop_service()):
@@ -341,7 +330,6 @@ async def test_the_document_has_an_etag_and_the_same_text_in_every_process() -> 
     assert tags[0] == tags[1]
 
 
-@pytest.mark.untraced
 def test_the_document_is_small() -> None:
     text = json.dumps(bookshop_service().openapi(), separators=(",", ":")).encode()
     assert len(text) < 110_000
@@ -458,7 +446,6 @@ def test_a_parameter_of_ones_own_may_have_a_content_in_place_of_a_schema() -> No
     assert service_with(router).openapi()["paths"]["/at"]["get"]["parameters"] == [parameter]
 
 
-@pytest.mark.untraced
 async def test_the_event_loop_goes_on_while_the_document_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
     service, threads = bookshop_service(), set[str]()
     made = service.new_document

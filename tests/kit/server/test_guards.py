@@ -102,7 +102,6 @@ ADDED = [
 added = pytest.mark.parametrize(("add", "name", "path"), ADDED)
 
 
-@pytest.mark.untraced
 @added
 async def test_routes_that_are_not_fastapis_are_for_superusers(add: Add, name: str, path: str) -> None:
     service = small_service()
@@ -116,7 +115,6 @@ async def test_routes_that_are_not_fastapis_are_for_superusers(add: Add, name: s
     assert (superuser.status_code, superuser.text) == (200, "hello")
 
 
-@pytest.mark.untraced
 @added
 async def test_routes_listed_in_public_are_for_anyone(add: Add, name: str, path: str) -> None:
     service = small_service(public={name})
@@ -125,7 +123,6 @@ async def test_routes_listed_in_public_are_for_anyone(add: Add, name: str, path:
         assert (await client.get(path)).text == "hello"
 
 
-@pytest.mark.untraced
 @added
 async def test_an_override_of_the_caller_counts(add: Add, name: str, path: str) -> None:
     service = small_service()
@@ -135,7 +132,6 @@ async def test_an_override_of_the_caller_counts(add: Add, name: str, path: str) 
         assert (await client.get(path)).text == "hello"
 
 
-@pytest.mark.untraced
 @added
 async def test_without_authentication_every_route_is_public(add: Add, name: str, path: str) -> None:
     service = small_service(auth=False)
@@ -160,7 +156,6 @@ LATE: list[tuple[Callable[[APIRouter], object], str]] = [
 ]
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize(("add", "path"), LATE)
 @pytest.mark.parametrize("is_noticed_by_fastapi", [True, False])
 async def test_routes_added_to_a_nested_router_after_the_first_request_are_guarded_too(
@@ -278,7 +273,6 @@ def test_a_websocket_is_for_superusers(add: Add) -> None:
         assert socket.receive_text() == "hello"
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize("add", SOCKETS)
 def test_a_websocket_that_public_lists_is_for_anyone(add: Add) -> None:
     service = small_service(public={"WEBSOCKET /ws"})

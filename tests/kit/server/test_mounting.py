@@ -78,7 +78,6 @@ async def test_a_mounted_service_shares_the_request_id_and_the_log_line(
     assert sum("/health/live" in record.message for record in caplog.records) == 1
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize("kind", [FastAPI, Starlette])
 async def test_the_service_works_under_the_prefix_of_another_application(kind: Any, mounted: Service) -> None:
     async with asking(outer_of(mounted, kind)) as client:
@@ -95,7 +94,6 @@ async def test_the_service_works_under_the_prefix_of_another_application(kind: A
         assert (refused.status_code, refused.headers["Allow"]) == (405, "GET, HEAD, POST")
 
 
-@pytest.mark.untraced
 async def test_the_docs_and_the_document_know_the_prefix(mounted: Service) -> None:
     async with asking(outer_of(mounted)) as client:
         assert (await client.get("/api/v1/")).headers["Location"] == "/api/v1/docs"
@@ -108,7 +106,6 @@ async def test_the_docs_and_the_document_know_the_prefix(mounted: Service) -> No
     assert mounted.openapi()["servers"] == [{"url": "/", "description": "This service."}]
 
 
-@pytest.mark.untraced
 async def test_health_checks_are_served_under_a_prefix_whatever_the_host_is(mounted: Service) -> None:
     mounted.layers = Layers(hosts=["api.example.com"], max_in_flight=1)
     mounted.wrap_in_middleware(mounted.all_layers)
@@ -117,7 +114,6 @@ async def test_health_checks_are_served_under_a_prefix_whatever_the_host_is(moun
         assert (await client.get("/api/v1/books/")).json()["type"] == "urn:problem:untrusted-host"
 
 
-@pytest.mark.untraced
 async def test_a_missing_lifespan_is_logged_once(mounted: Service, caplog: pytest.LogCaptureFixture) -> None:
     async with asking(outer_of(mounted)) as client:
         for _ in range(3):
@@ -127,7 +123,6 @@ async def test_a_missing_lifespan_is_logged_once(mounted: Service, caplog: pytes
     assert "async with service.router.lifespan_context(service)" in warning.message
 
 
-@pytest.mark.untraced
 async def test_a_missing_table_and_a_missing_lifespan_are_reported(
     new_database: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -183,7 +178,6 @@ def test_the_lifespan_runs_within_that_of_the_outer_application(
     assert not [record for record in caplog.records if record.levelno == logging.WARNING]
 
 
-@pytest.mark.untraced
 async def test_after_the_lifespan_only_a_missing_table_is_reported(new_database: Any) -> None:
     service = library_on(await new_database())
     async with service.router.lifespan_context(service), asking(service) as client:
@@ -191,7 +185,6 @@ async def test_after_the_lifespan_only_a_missing_table_is_reported(new_database:
     assert detail == "The table kit_book is missing: run `make migrate`, or `make migration` if no migration adds it."
 
 
-@pytest.mark.untraced
 async def test_the_root_path_of_the_server_is_in_every_reference(mounted: Service) -> None:
     transport = httpx.ASGITransport(mounted, root_path="/proxy")
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:

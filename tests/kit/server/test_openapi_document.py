@@ -23,7 +23,6 @@ def library_service() -> Service:
     return small_service(*bookshop.ROUTERS, public=bookshop.PUBLIC, auth=True)
 
 
-@pytest.mark.untraced
 async def test_the_document_is_the_same_before_and_after_the_first_request() -> None:
     service, other = library_service(), library_service()
     before = service.openapi()
@@ -33,7 +32,6 @@ async def test_the_document_is_the_same_before_and_after_the_first_request() -> 
     assert other.openapi() == before
 
 
-@pytest.mark.untraced
 async def test_fastapis_own_document_can_be_made_and_does_not_replace_it() -> None:
     service = library_service()
     before = service.openapi()
@@ -42,7 +40,6 @@ async def test_fastapis_own_document_can_be_made_and_does_not_replace_it() -> No
     assert service.openapi() is before
 
 
-@pytest.mark.untraced
 async def test_a_custom_document_is_served() -> None:
     service = library_service()
 
@@ -54,7 +51,6 @@ async def test_a_custom_document_is_served() -> None:
         assert (await client.get("/openapi.json")).json()["info"]["title"] == "Mine"
 
 
-@pytest.mark.untraced
 async def test_a_route_that_is_added_later_is_in_the_document() -> None:
     service = library_service()
     assert "/late" not in service.openapi()["paths"]
@@ -66,7 +62,6 @@ async def test_a_route_that_is_added_later_is_in_the_document() -> None:
     assert "security" not in service.openapi()["paths"]["/late"]["get"]  # as in the document
 
 
-@pytest.mark.untraced
 async def test_operations_of_nested_routers_are_described_as_those_of_others() -> None:
     outer = APIRouter(prefix="/v1")
     for router in bookshop.ROUTERS:
@@ -98,7 +93,6 @@ async def answer_late() -> str:
     return "late"
 
 
-@pytest.mark.untraced
 async def test_a_document_can_be_changed_and_is_generated_again_if_removed() -> None:
     service = library_service()
     service.openapi()["info"]["x-logo"] = "logo.png"
@@ -108,7 +102,6 @@ async def test_a_document_can_be_changed_and_is_generated_again_if_removed() -> 
         assert "x-logo" not in (await client.get("/openapi.json")).json()["info"]
 
 
-@pytest.mark.untraced
 async def test_a_custom_document_may_extend_that_of_the_service() -> None:
     service = library_service()
 

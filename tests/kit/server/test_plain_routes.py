@@ -103,7 +103,6 @@ async def test_a_router_in_another_application_has_no_bounds_there() -> None:
         assert (await client.post("/typed", content=MANY, headers=JSON)).json() == 40_001
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize("level", ["application", "router", "inclusion"])
 async def test_a_limit_of_fastapi_takes_the_place_of_the_general_one(level: str) -> None:
     limit: dict[str, Any] = {"max_body_size": 3 * 2**20}
@@ -159,7 +158,6 @@ def with_texts(kind: type[APIRoute]) -> Service:
     return small_service(router, auth=False)
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize("kind", [APIRoute, Passing])
 async def test_text_of_plain_routes_is_composed(kind: type[APIRoute]) -> None:
     async with asking(with_texts(kind)) as client:

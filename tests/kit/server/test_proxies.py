@@ -177,7 +177,6 @@ async def test_a_prefix_is_a_plain_path(sent: list[str], prefix: str) -> None:
     assert answer.headers["Location"] == f"{prefix}/docs"
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize(
     ("allowed", "client", "is_trusted"),
     [
@@ -199,7 +198,6 @@ async def test_only_a_trusted_proxy_may_say_a_prefix(allowed: str, client: str, 
     assert answer.headers["Location"] == ("/api/docs" if is_trusted else "/docs")
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize(
     ("options", "is_trusted"),
     [
@@ -249,7 +247,6 @@ async def test_health_checks_pass_the_trusted_hosts_with_and_without_the_prefix(
             assert answer.status_code == status, path
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize(
     ("root", "headers", "path", "prefix"),
     [

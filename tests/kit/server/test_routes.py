@@ -80,7 +80,6 @@ async def hello() -> str:
     return "hello"
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize("is_nested", [True, False])
 async def test_a_route_that_takes_the_place_of_an_equal_one_has_its_own_permission(is_nested: bool) -> None:
     service, router = small_service(public=["GET /hello"]), APIRouter()
@@ -98,7 +97,6 @@ async def test_a_route_that_takes_the_place_of_an_equal_one_has_its_own_permissi
         assert (await client.get("/hello")).text == '"hello"'
 
 
-@pytest.mark.untraced
 async def test_an_operation_that_takes_the_place_of_an_equal_one_is_served() -> None:
     members, superusers = (APIRouter(route_class=allowing(read=who)) for who in (Who.MEMBERS, Who.SUPERUSERS))
     for router in (members, superusers):

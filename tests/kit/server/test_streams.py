@@ -137,7 +137,6 @@ async def many_streams(client: httpx.AsyncClient, path: str) -> AsyncIterator[li
         await stream.__aexit__(None, None, None)
 
 
-@pytest.mark.untraced
 async def test_a_stream_that_is_refused_after_a_write_says_that_its_outcome_is_unknown(source: Source) -> None:
     service = streaming_service(source)
     async with (
@@ -149,7 +148,6 @@ async def test_a_stream_that_is_refused_after_a_write_says_that_its_outcome_is_u
     assert (refused.status_code, refused.json()["outcome"]) == (503, "unknown")
 
 
-@pytest.mark.untraced
 async def test_a_stream_that_is_refused_is_aborted_and_logged_without_a_traceback(
     source: Source, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -205,7 +203,6 @@ async def test_sending_after_the_refusal_is_refused_too() -> None:
     assert len(failures) == 2
 
 
-@pytest.mark.untraced
 async def test_a_head_of_an_endless_stream_ends(source: Source, caplog: pytest.LogCaptureFixture) -> None:
     async with asking(streaming_service(source), raises=True) as client:
         answer = await asyncio.wait_for(client.head("/response"), 20)

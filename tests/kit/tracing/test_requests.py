@@ -29,7 +29,6 @@ async def test_a_request_has_one_span_with_the_names_of_http(reader: Reader) -> 
     assert reader.collector.resource["service.name"] == "library"
 
 
-@pytest.mark.untraced
 async def test_the_ids_of_a_path_are_not_in_the_name(reader: Reader) -> None:
     await reader.client.get("/shelves/77?fields=id")
     (span,) = await reader.requests()
@@ -44,7 +43,6 @@ async def test_a_head_is_shown_as_the_get_that_it_is_served_as(reader: Reader) -
     assert span.attributes["http.request.method_original"] == "HEAD"
 
 
-@pytest.mark.untraced
 async def test_unknown_paths_and_methods_have_few_names(reader: Reader) -> None:
     for number in range(3):
         await reader.client.get(f"/nowhere-{number}")
@@ -53,7 +51,6 @@ async def test_unknown_paths_and_methods_have_few_names(reader: Reader) -> None:
     assert names <= {"GET", "HTTP", "HTTP /shelves/", "GET /{path}"}
 
 
-@pytest.mark.untraced
 async def test_the_trace_of_the_client_goes_on(reader: Reader) -> None:
     answer = await reader.client.get("/shelves/77", headers={"traceparent": PARENT})
     assert answer.json()["trace_id"] == TRACE
@@ -78,21 +75,18 @@ async def test_an_invalid_trace_of_the_client_does_not(reader: Reader, headers: 
     assert span.trace != TRACE
 
 
-@pytest.mark.untraced
 async def test_a_trace_of_a_future_version_goes_on(reader: Reader) -> None:
     answer = await reader.client.get("/shelves/77", headers={"traceparent": f"cc{PARENT[2:]}-later"})
     assert answer.json()["trace_id"] == TRACE
     assert [span.trace for span in await reader.requests()] == [TRACE]
 
 
-@pytest.mark.untraced
 async def test_a_client_that_does_not_record_its_trace_has_no_spans_here(reader: Reader) -> None:
     answer = await reader.client.get("/shelves/77", headers={"traceparent": f"{PARENT[:-2]}00"})
     assert answer.json()["trace_id"] == TRACE
     assert await reader.requests() == await reader.statements() == []
 
 
-@pytest.mark.untraced
 async def test_the_log_line_has_the_trace_of_the_request(reader: Reader) -> None:
     answered: list[Any] = []
     reader.service.observers.append(answered.append)
@@ -113,7 +107,6 @@ async def test_no_request_is_recorded_by_default_but_one_of_a_hundred(
         assert [span.trace for span in await reader.requests()] == [f"{10**15:032x}"]
 
 
-@pytest.mark.untraced
 async def test_spans_of_a_handler_are_not_recorded_if_the_request_is_not(
     database: Database, collector: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -134,7 +127,6 @@ async def test_spans_of_a_handler_are_not_recorded_if_the_request_is_not(
     assert collector.spans == []
 
 
-@pytest.mark.untraced
 async def test_a_handler_may_begin_a_trace_of_its_own(reader: Reader) -> None:
     @reader.service.get("/own")
     async def own() -> str:
@@ -176,7 +168,6 @@ async def test_a_refusal_that_is_the_clients_fault_is_no_failure(
     assert (span.name, span.failed, span.attributes["http.response.status_code"]) == ("GET", False, 429)
 
 
-@pytest.mark.untraced
 async def test_an_unforeseen_failure_is_one(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kit.operations.unit_of_work.Unit.finish", lambda *_: 1 / 0)
     assert (await reader.client.get("/shelves/")).status_code == 500

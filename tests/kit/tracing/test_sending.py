@@ -24,7 +24,6 @@ pytestmark = pytest.mark.no_fast_path
 APP = "tests.kit.tracing.served:app"
 
 
-@pytest.mark.untraced
 async def test_the_last_spans_are_sent_when_the_service_stops(
     database: Database, collector: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -44,7 +43,6 @@ async def after_the_end(service: Any) -> int:
         return (await client.get("/shelves/")).status_code
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize("fault", ["slow", "away", "failing"])
 async def test_a_collector_that_does_not_answer_delays_nothing(
     fault: str, database: Database, collector: Collector, monkeypatch: pytest.MonkeyPatch, caplog: Any

@@ -22,7 +22,6 @@ def names(statements: list[Any]) -> list[str]:
     return [span.name for span in statements if span.name not in BEGINS]
 
 
-@pytest.mark.untraced
 async def test_a_read_has_the_span_of_its_statement(reader: Reader, database: Database) -> None:
     await reader.client.get("/shelves/77")
     (span,) = await reader.statements()
@@ -33,13 +32,11 @@ async def test_a_read_has_the_span_of_its_statement(reader: Reader, database: Da
     assert 0 < span.seconds <= request.seconds
 
 
-@pytest.mark.untraced
 async def test_a_write_has_those_of_its_statement_and_its_commit(reader: Reader) -> None:
     assert (await reader.client.post("/shelves/", json=SHELF)).status_code == 201
     assert names(await reader.statements()) == ["INSERT kit_shelf", "COMMIT"]
 
 
-@pytest.mark.untraced
 async def test_a_change_has_those_of_its_statements_and_its_commit(reader: Reader) -> None:
     shelf = (await reader.client.post("/shelves/", json=SHELF)).json()
     await reader.flush()
@@ -48,7 +45,6 @@ async def test_a_change_has_those_of_its_statements_and_its_commit(reader: Reade
     assert names(await reader.statements()) == ["SELECT kit_shelf", "UPDATE kit_shelf", "COMMIT"]
 
 
-@pytest.mark.untraced
 async def test_no_span_has_the_values_of_a_statement(reader: Reader) -> None:
     await reader.client.post("/shelves/", json={**SHELF, "name": "Sesame"})
     await reader.client.get("/shelves/?name=Sesame")
@@ -57,7 +53,6 @@ async def test_no_span_has_the_values_of_a_statement(reader: Reader) -> None:
     assert not any("Sesame" in str(span) for span in statements)
 
 
-@pytest.mark.untraced
 async def test_values_in_the_text_of_a_handler_are_replaced(reader: Reader) -> None:
     @reader.service.get("/own")
     async def own() -> str:
@@ -72,7 +67,6 @@ async def test_values_in_the_text_of_a_handler_are_replaced(reader: Reader) -> N
     assert span.name == "SELECT"
 
 
-@pytest.mark.untraced
 async def test_a_statement_that_fails_is_shown_as_failed(reader: Reader) -> None:
     first = (await reader.client.post("/shelves/", json=SHELF)).json()
     assert (await reader.client.post("/shelves/", json=SHELF)).status_code == 409, first
@@ -91,7 +85,6 @@ async def test_a_commit_that_fails_is_shown_as_failed(reader: Reader) -> None:
     assert failed == ["COMMIT"]
 
 
-@pytest.mark.untraced
 async def test_requests_that_share_a_transaction_have_links_to_its_statements(reader: Reader) -> None:
     shelves = [{**SHELF, "name": f"Shelf {number}"} for number in range(8)]
     answers = await asyncio.gather(*(reader.client.post("/shelves/", json=shelf) for shelf in shelves))
@@ -109,7 +102,6 @@ async def test_requests_that_share_a_transaction_have_links_to_its_statements(re
         assert all(span.id in requests[sharer].links for sharer in span.links)
 
 
-@pytest.mark.untraced
 async def test_reads_that_share_a_query_have_links(reader: Reader) -> None:
     await asyncio.gather(*(reader.client.get("/shelves/77") for _ in range(6)))
     statements, requests = await reader.statements(), await reader.requests()
@@ -164,7 +156,6 @@ async def test_statements_outside_of_requests_have_no_span(reader: Reader, datab
     assert await reader.statements() == []
 
 
-@pytest.mark.untraced
 async def test_a_failure_without_a_code_is_named_by_its_type(reader: Reader) -> None:
     @reader.service.get("/own")
     async def own() -> str:

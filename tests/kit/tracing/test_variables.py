@@ -107,7 +107,6 @@ def test_the_sampler_is_the_one_of_the_variables(
     assert chosen_sampler().get_description().startswith(description)
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize(
     "named", [("OTEL_SERVICE_NAME", "orders"), ("OTEL_RESOURCE_ATTRIBUTES", "service.name=orders,deployment=a")]
 )
