@@ -1,8 +1,8 @@
 """Choose the tests with which `make check` measures coverage: `python -m tests.tracing DATA DURATIONS UNTRACED`.
 
 With coverage, a test takes twice the time. So `make check` runs only some tests: together they cover every line and
-branch at least `TIMES` times, if so many tests cover it. The file UNTRACED names the others. It is an object of JSON:
-by test function, the list of its cases that are traced nevertheless. A new test is traced, because it is not listed.
+branch at least `TIMES` times, if so many short tests cover it. The file UNTRACED names the others. It is an object of
+JSON: by test function, the list of its cases that are traced nevertheless. A new test is traced: it is not listed.
 
 DATA is a file of coverage.py with branches, whose contexts are tests. DURATIONS is a JUnit report of the same run.
 """
@@ -21,6 +21,8 @@ from xml.etree import ElementTree as ET
 
 TIMES = 2
 """By how many tests a line is covered: a single one may not cover it each time, if it depends on the time."""
+SHORT_SECONDS = 1.0
+"""A test that takes longer is chosen only for what no shorter one covers, or that covers more per second."""
 MIN_SECONDS = 0.03
 """What each test costs at least, however short it is."""
 Covered = tuple[Any, ...]
@@ -57,9 +59,12 @@ def durations(report: Path) -> dict[str, float]:
 
 
 def chosen(covered: Mapping[str, Set[Covered]], seconds: Mapping[str, float]) -> set[str]:
-    """Return tests that cover everything `TIMES` times, if so many do: those that cover most per second."""
-    tests_of: Counter[Covered] = Counter(target for targets in covered.values() for target in targets)
-    missing = {target: min(TIMES, number) for target, number in tests_of.items() if target not in covered.get("", ())}
+    """Return tests that cover everything, and twice if enough short ones do: those that cover most per second."""
+    tests = covered.keys() - {""}
+    all_tests = Counter(target for test in tests for target in covered[test])
+    short_tests = Counter(target for test in tests if seconds[test] < SHORT_SECONDS for target in covered[test])
+    elsewhere = covered.get("", frozenset())
+    missing = {target: max(1, min(TIMES, short_tests[target])) for target in all_tests.keys() - elsewhere}
     found = set[str]()
 
     def add(test: str) -> None:
@@ -69,11 +74,11 @@ def chosen(covered: Mapping[str, Set[Covered]], seconds: Mapping[str, float]) ->
             if not missing[target]:
                 del missing[target]
 
-    rare = {target for target in missing if tests_of[target] <= TIMES}
-    needed = {test for test, targets in covered.items() if not rare.isdisjoint(targets)}
+    rare = {target for target, times in missing.items() if all_tests[target] == times}
+    needed = {test for test in tests if not rare.isdisjoint(covered[test])}
     for test in needed:
         add(test)
-    heap = [(-inf, test) for test in sorted(covered.keys() - needed - {""})]
+    heap = [(-inf, test) for test in sorted(tests - needed)]
     while missing:
         _, test = heappop(heap)
         worth = len(missing.keys() & covered[test]) / (seconds[test] + MIN_SECONDS)
