@@ -35,11 +35,16 @@ def test_lines_and_branches_are_those_of_their_tests(data: Path) -> None:
     assert covered_by(data) == {"": {(7, 1)}, "tests/test_a.py::test_1[x|y]": {(7, 1), (7, 2), (7, 3), *branches}}
 
 
-def test_everything_is_covered_twice_if_enough_short_tests_do() -> None:
+def test_everything_is_covered_three_times_if_enough_short_tests_do() -> None:
     covered = {"": {(1,)}, "a": {(2,), (3,)}, "b": {(2,)}, "c": {(2,)}, "slow": {(2,), (3,), (4,)}, "d": {(3,)}}
     seconds = {"a": 0.1, "b": 5.0, "c": 0.1, "slow": 9.0, "d": 9.0}
     assert chosen(covered, seconds) == {"slow", "a"}
-    assert chosen(covered | {"e": {(4,)}, "f": {(4,)}}, seconds | {"e": 0.5, "f": 0.5}) == {"a", "c", "e", "f"}
+    assert chosen(covered | {"e": {(2,), (4,)}, "f": {(4,)}}, seconds | {"e": 0.5, "f": 0.5}) == {"a", "c", "e", "f"}
+
+
+def test_tests_of_real_processes_are_always_chosen() -> None:
+    test = "tests/kit/replicas/test_edges.py::test"
+    assert chosen({"a": {(1,)}, test: {(1,)}}, {"a": 0.1, test: 9.0}) == {test}
 
 
 def test_a_function_is_listed_with_its_traced_cases() -> None:

@@ -8,12 +8,19 @@ ended at that moment.
 
 import threading
 import weakref
+from collections.abc import Callable
 from typing import Any
+from unittest.mock import patch
 
 from coverage.collector import Collector
 
 MIN_SIZE = 1000
 """The number of greenlets from which on finished ones are removed."""
+
+
+SLOW = weakref.WeakKeyDictionary
+LOCK = threading.RLock()
+"""So that threads which start at the same time leave no other dictionary behind."""
 
 
 class Greenlets(dict[Any, int]):
@@ -34,20 +41,25 @@ class Greenlets(dict[Any, int]):
 
 
 def install() -> None:
-    """Let coverage.py use `Greenlets`, in tracers that start from now on."""
-    start_tracer, slow = Collector._start_tracer, weakref.WeakKeyDictionary
+    """Let coverage.py use `Greenlets`, in tracers that start from now on.
 
-    def start_with_fast_dictionary(collector: Collector) -> Any:
-        """Start the tracer, which makes its dictionary at the first traced event: the end of `start_tracer`."""
+    The first event makes the dictionary. In the main thread it is the end of `_start_tracer`; in others,
+    `_installation_trace` passes it on.
+    """
+    for name in ("_start_tracer", "_installation_trace"):
+        setattr(Collector, name, with_fast_dictionary(getattr(Collector, name)))
+
+
+def with_fast_dictionary(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the function, during which this thread gets `Greenlets` in place of an empty `WeakKeyDictionary`."""
+
+    def wrapped(*arguments: Any) -> Any:
         thread = threading.get_ident()
 
-        def dictionary(*arguments: Any) -> Any:
-            return slow(*arguments) if arguments or threading.get_ident() != thread else Greenlets()
+        def dictionary(*content: Any) -> Any:
+            return Greenlets() if threading.get_ident() == thread and not content else SLOW(*content)
 
-        weakref.WeakKeyDictionary = dictionary  # type: ignore[assignment, misc]
-        try:
-            return start_tracer(collector)
-        finally:
-            weakref.WeakKeyDictionary = slow  # type: ignore[misc]
+        with LOCK, patch.object(weakref, "WeakKeyDictionary", dictionary):
+            return function(*arguments)
 
-    Collector._start_tracer = start_with_fast_dictionary  # type: ignore[assignment, method-assign]
+    return wrapped
