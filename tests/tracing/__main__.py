@@ -66,7 +66,7 @@ def durations(report: Path) -> dict[str, float]:
 
 
 def chosen(covered: Mapping[str, Set[Covered]], seconds: Mapping[str, float]) -> set[str]:
-    """Return tests that cover everything, and `TIMES` times if enough short ones do: those that cover most per second."""
+    """Return tests that cover everything, `TIMES` times if enough short ones do: those that cover most per second."""
     tests = covered.keys() - {""}
     all_tests = Counter(target for test in tests for target in covered[test])
     short_tests = Counter(target for test in tests if seconds[test] < SHORT_SECONDS for target in covered[test])
