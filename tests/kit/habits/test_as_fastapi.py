@@ -1,12 +1,16 @@
 """FastAPI's documented behaviour without a database: each case is compared with FastAPI itself."""
 
 import dataclasses
+import functools
+import pathlib
+import re
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 from uuid import UUID
 
 import httpx
@@ -28,7 +32,19 @@ from fastapi import (
     UploadFile,
 )
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse
-from pydantic import BaseModel, ConfigDict, EmailStr, Field, RootModel, computed_field, model_validator
+from pydantic import (
+    AnyUrl,
+    BaseModel,
+    ConfigDict,
+    EmailStr,
+    Field,
+    Json,
+    RootModel,
+    SecretStr,
+    computed_field,
+    model_validator,
+)
+from starlette.requests import HTTPConnection
 from typing_extensions import TypedDict
 
 Ask = tuple[str, str, dict[str, Any]]
@@ -540,6 +556,248 @@ def routers(router: APIRouter) -> None:
         return given
 
 
+class Greeter:
+    """A callable object and its methods, as handlers."""
+
+    def __init__(self, word: str) -> None:
+        self.word = word
+
+    async def __call__(self, name: str = "you") -> str:
+        return f"{self.word}, {name}"
+
+    async def method(self, name: str) -> str:
+        return f"{self.word} {name}"
+
+
+def logged(handler: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap a handler, as a decorator of a library does."""
+
+    @functools.wraps(handler)
+    async def wrapper(*arguments: Any, **named: Any) -> Any:
+        return [await handler(*arguments, **named), "logged"]
+
+    return wrapper
+
+
+@case(
+    "/object?name=a",
+    "/object",
+    "/method/a",
+    "/partial?factor=3",
+    "/wrapped/2?b=3",
+    "/keyword?b=1",
+    "/lambda",
+    "/coroutine",
+)
+def callables(router: APIRouter) -> None:
+    async def times(factor: int, of: int) -> int:
+        return factor * of
+
+    @router.get("/wrapped/{a}")
+    @logged
+    async def wrapped(a: int, b: int) -> Any:
+        return a + b
+
+    @router.get("/keyword")
+    async def keyword(*, a: int = 1, b: int) -> list[int]:
+        return [a, b]
+
+    router.add_api_route("/object", Greeter("Hello"), name="object")
+    router.add_api_route("/method/{name}", Greeter("Hi").method, name="method")
+    router.add_api_route("/partial", functools.partial(times, of=7), name="partial")
+    router.add_api_route("/lambda", lambda: {"a": 1}, name="lambda")
+    router.add_api_route("/coroutine", functools.partial(Greeter("Oh")), name="coroutine")
+
+
+class Place(NamedTuple):
+    x: int
+    y: int = 2
+
+
+@case(
+    "/named",
+    "/frozen",
+    "/kind",
+    "/decimal",
+    "/uuid",
+    "/path",
+    "/deque",
+    "/secret",
+    "/url",
+    "/zone",
+    "/nan",
+    "/keys",
+    "/deep",
+)
+def unusual_results(router: APIRouter) -> None:  # noqa: C901  many short handlers
+    @router.get("/named")
+    async def named() -> Place:
+        return Place(1)
+
+    @router.get("/frozen")
+    async def frozen() -> frozenset[str]:
+        return frozenset({"a"})
+
+    @router.get("/kind")
+    async def kind() -> dict[Kind, Kind]:
+        return {Kind.CUP: Kind.BOX}
+
+    @router.get("/decimal")
+    async def decimal() -> Decimal:
+        return Decimal("1.10")
+
+    @router.get("/uuid")
+    async def uuid() -> UUID:
+        return UUID(int=7)
+
+    @router.get("/path")
+    async def path():  # type: ignore[no-untyped-def]
+        return {"path": pathlib.PurePosixPath("/a/b"), "pattern": re.compile("a+")}
+
+    @router.get("/deque")
+    async def of_deque() -> deque[int]:
+        return deque([1, 2])
+
+    @router.get("/secret")
+    async def secret() -> dict[str, SecretStr]:
+        return {"a": SecretStr("hidden")}
+
+    @router.get("/url")
+    async def url() -> AnyUrl:
+        return AnyUrl("https://test.example/a")
+
+    @router.get("/zone")
+    async def zone() -> datetime:
+        return datetime(2026, 1, 2, tzinfo=timezone(timedelta(hours=2)))
+
+    @router.get("/nan")
+    async def nan() -> float:
+        return float("nan")
+
+    @router.get("/keys")
+    async def keys() -> dict[int, tuple[int, ...]]:
+        return {1: (2, 3)}
+
+    @router.get("/deep")
+    async def deep() -> list[dict[str, list[Point]]]:
+        return [{"a": [Point(x=1)]}]
+
+
+@case(
+    "/times?day=2026-01-02&at=2026-01-02T03:04:05Z&of=PT1H",
+    "/times?day=tomorrow&at=2026-01-02T03:04:05Z&of=PT1H",
+    "/numbers?d=1.50&i=00000000-0000-0000-0000-000000000001&f=1e3",
+    "/numbers?d=x&i=1&f=y",
+    "/sets?of=1&of=1&of=2",
+    "/chosen?of=a&of=b",
+    "/chosen?of=c",
+    "/json?given=[1,2]",
+    "/json?given=[1,",
+    "/made",
+    "/bounded?n=5",
+    "/bounded?n=7",
+    "/optional?n=",
+    "/secret?s=a",
+    "/pair/1-2",
+    "/any?a=1&b=2&b=3",
+)
+def unusual_parameters(router: APIRouter) -> None:  # noqa: C901  many short handlers
+    @router.get("/times")
+    async def times(day: date, at: datetime, of: timedelta) -> list[str]:
+        return [repr(day), repr(at), repr(of)]
+
+    @router.get("/numbers")
+    async def numbers(d: Decimal, i: UUID, f: float) -> list[str]:
+        return [repr(d), repr(i), repr(f)]
+
+    @router.get("/sets")
+    async def sets(of: Annotated[set[int], Query()]) -> list[int]:
+        return sorted(of)
+
+    @router.get("/chosen")
+    async def chosen(of: Annotated[list[Literal["a", "b"]], Query()]) -> list[str]:
+        return [*of]
+
+    @router.get("/json")
+    async def json(given: Annotated[Json[list[int]], Query()]) -> int:
+        return sum(given)
+
+    @router.get("/made")
+    async def made(of: Annotated[list[int], Query(default_factory=lambda: [4])]) -> list[int]:
+        return of
+
+    @router.get("/bounded")
+    async def bounded(n: Annotated[int, Query(multiple_of=5), Field(gt=0)]) -> int:
+        return n
+
+    @router.get("/optional")
+    async def optional(n: int | None = None) -> int | None:
+        return n
+
+    @router.get("/secret")
+    async def secret(s: SecretStr) -> str:
+        return s.get_secret_value() + str(s)
+
+    @router.get("/pair/{a}-{b}")
+    async def pair(a: int, b: int) -> int:
+        return a + b
+
+    @router.get("/any")
+    async def any_of(request: Request) -> list[tuple[str, str]]:
+        return request.query_params.multi_items()
+
+
+@case(
+    ("/stream", "POST", {"content": b"abc", "headers": {"content-type": "text/plain"}}),
+    ("/body", "POST", {"content": b"abc", "headers": {"content-type": "application/octet-stream"}}),
+    ("/json", "POST", {"json": {"a": [1]}}),
+    ("/form", "POST", {"data": {"a": "b"}}),
+    "/connected",
+    "/headers",
+    "/url",
+    "/cookies",
+    "/scope",
+)
+def requests(router: APIRouter) -> None:  # noqa: C901  many short handlers
+    @router.post("/stream")
+    async def stream(request: Request) -> int:
+        return sum([len(part) async for part in request.stream()])
+
+    @router.post("/body")
+    async def body(request: Request) -> list[Any]:
+        return [(await request.body()).decode(), len(await request.body())]
+
+    @router.post("/json")
+    async def json(request: Request) -> Any:
+        return await request.json()
+
+    @router.post("/form")
+    async def form(request: Request) -> list[Any]:
+        async with request.form() as given:
+            return given.multi_items()
+
+    @router.get("/connected")
+    async def connected(request: Request) -> bool:
+        return await request.is_disconnected()
+
+    @router.get("/headers")
+    async def headers(request: Request) -> list[str]:
+        return [request.headers["host"], request.headers.get("x-none", "none")]
+
+    @router.get("/url", name="the url")
+    async def url(request: Request) -> list[str]:
+        return [str(request.url), str(request.base_url), str(request.url_for("the url"))]
+
+    @router.get("/cookies")
+    async def cookies(request: Request, response: Response) -> dict[str, str]:
+        response.set_cookie("a", "b", httponly=True)
+        return request.cookies
+
+    @router.get("/scope")
+    async def scope(connection: HTTPConnection) -> list[Any]:
+        return [connection.scope["type"], connection.scope["route"].path, connection.path_params]
+
+
 @asynccontextmanager
 async def lifespan(_: Any) -> AsyncIterator[dict[str, Any]]:
     yield {"started": "yes"}
@@ -558,7 +816,7 @@ class WithState(httpx.AsyncBaseTransport):
         return await self.inner.handle_async_request(request)
 
 
-SAME_HEADERS = ("content-type", "location", "x-job", "x-opened", "x-a")
+SAME_HEADERS = ("content-type", "location", "x-job", "x-opened", "x-a", "set-cookie")
 
 
 async def answers(app: Any, asked: list[Ask]) -> list[Any]:
