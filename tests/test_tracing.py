@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from tests import conftest
-from tests.live import PROJECT
 from tests.tracing.__main__ import chosen, covered_by, durations, main, untraced
 
 TABLES = """
@@ -58,12 +57,6 @@ def test_the_list_is_written_from_the_files_of_a_run(data: Path, tmp_path: Path)
     assert durations(tmp_path / "report.xml") == {"tests/test_a.py::test_1[x|y]": 1.5, "tests/test_a.py::test_2": 0.25}
     main(data, tmp_path / "report.xml", tmp_path / "list")
     assert json.loads((tmp_path / "list").read_text()) == {"tests/test_a.py::test_2": []}
-
-
-def test_listed_tests_exist() -> None:
-    for test in json.loads((PROJECT / "tests/tracing/untraced.json").read_text()):
-        path, _, name = test.partition("::")
-        assert f"def {name}(" in (PROJECT / path).read_text(), "run `make traced`"
 
 
 def test_a_listed_test_is_marked(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
