@@ -32,11 +32,20 @@ MARKS = (
 )
 """Here and not in `pyproject.toml`, because `make upgrade-kit` brings this file together with the marked tests."""
 
-LIST = Path(__file__).parent / "tracing/untraced.json"
-UNTRACED: dict[str, list[str]] = (
-    json.loads(LIST.read_text()) if LIST.exists() and "ALL_TRACED" not in os.environ else {}
-)
-"""By test function with untraced cases, the cases that are traced (see `tests/tracing`)."""
+
+def listed_tests() -> dict[str, list[str]]:
+    """Return the traced cases by test function with untraced ones, from `tests/tracing` (see there).
+
+    Nothing is returned, so that all tests are traced, if a module of the list was removed, with a resource for example.
+    """
+    path = Path(__file__).parent / "tracing/untraced.json"
+    tests: dict[str, list[str]] = json.loads(path.read_text()) if path.exists() else {}
+    modules = {test.partition("::")[0] for test in tests}
+    is_current = all((path.parents[2] / module).exists() for module in modules)
+    return tests if is_current and "ALL_TRACED" not in os.environ else {}
+
+
+UNTRACED = listed_tests()
 
 
 def pytest_configure(config: pytest.Config) -> None:

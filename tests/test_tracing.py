@@ -63,3 +63,12 @@ def test_a_listed_test_is_marked(request: pytest.FixtureRequest, monkeypatch: py
     monkeypatch.setitem(conftest.UNTRACED, request.node.nodeid, [])
     conftest.pytest_itemcollected(request.node)
     assert request.node.get_closest_marker("untraced")
+
+
+def test_a_list_that_names_a_removed_module_has_no_effect(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ALL_TRACED", raising=False)
+    listed: dict[str, list[str]] = {"tests/test_tracing.py::test": []}
+    monkeypatch.setattr(json, "loads", lambda _: listed)
+    assert conftest.listed_tests() == listed
+    listed["tests/heroes/test_villain.py::test"] = []
+    assert conftest.listed_tests() == {}
