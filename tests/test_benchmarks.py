@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import before, bulk, chart, database, growth, growth_chart, quotes, report, versions
+from benchmarks import before, bulk, chart, database, growth, growth_chart, quotes, report, searches, versions
 from benchmarks.__main__ import listed
 from benchmarks.arena import sample
 from benchmarks.before import Comparison, compared
@@ -393,3 +393,12 @@ def test_an_interrupted_growth_measures_what_is_missing(tmp_path: Path, monkeypa
         f"{engine} {rows}" for engine in growth.ENGINES for rows in (10, 20)
     }
     assert asked == [10, 10, 20, 20]
+
+
+def test_reads_beside_searches_are_compared_by_their_medians() -> None:
+    def run(done: int, p99: float) -> Outcome:
+        return Outcome(done=done, seconds=2.0, p50=1.0, p99=p99, errors=0, received=0)
+
+    alone, beside = [run(1000, 4.0), run(2000, 5.0), run(9000, 9.0)], [run(1000, 10.0)]
+    told = "sqlite: 1,000 -> 500 GETs per second (0.50), p99 5.0 -> 10.0 ms (2.00)\n"
+    assert searches.line("sqlite", alone, beside) == told
