@@ -15,12 +15,12 @@ from unittest.mock import patch
 from coverage.collector import Collector
 
 MIN_SIZE = 1000
-"""The number of greenlets from which on finished ones are removed."""
+"""Finished greenlets are removed when a dictionary has at least this number."""
 
 
 SLOW = weakref.WeakKeyDictionary
 LOCK = threading.RLock()
-"""So that threads which start at the same time leave no other dictionary behind."""
+"""Held while `weakref.WeakKeyDictionary` is replaced, because threads may start at the same time."""
 
 
 class Greenlets(dict[Any, int]):

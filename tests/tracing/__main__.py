@@ -20,7 +20,7 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 TIMES = 3
-"""By how many tests a line is covered: a single one may not cover it each time, if it depends on timing."""
+"""The number of tests that cover each line: one test may miss it, if that depends on timing."""
 ALL_TRACED = (
     "tests/kit/replicas/",
     "tests/kit/test_poolers.py",
@@ -29,9 +29,9 @@ ALL_TRACED = (
 )
 """Tests of real processes, all of which are traced: what they cover depends on timing, or on other tests."""
 SHORT_SECONDS = 1.0
-"""A test that takes longer is chosen only for what no shorter one covers, or that covers more per second."""
+"""Tests of this duration or more do not count for `TIMES`."""
 MIN_SECONDS = 0.03
-"""What each test costs at least, however short it is."""
+"""The fixed cost of a test, which is added to its duration."""
 Covered = tuple[Any, ...]
 """A line of a file, or one of several branches of a line."""
 
