@@ -34,7 +34,7 @@ MARKS = (
 
 
 def listed_tests() -> dict[str, list[str]]:
-    """Return the traced cases by test function with untraced ones, from `tests/tracing` (see there).
+    """Return the list in `tests/tracing`: the test functions with untraced cases, each with its traced cases.
 
     Nothing is returned, so that all tests are traced, if a module of the list was removed, with a resource for example.
     """
@@ -72,7 +72,7 @@ def pytest_collection(session: pytest.Session) -> Generator[None, object, object
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Mark a test that the list names `untraced`."""
+    """Add the mark `untraced` to a test that is in the list of untraced tests."""
     function, _, case = item.nodeid.partition("[")
     if case.removesuffix("]") not in UNTRACED.get(function, (case.removesuffix("]"),)):
         item.add_marker("untraced")

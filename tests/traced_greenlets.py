@@ -41,7 +41,7 @@ class Greenlets(dict[Any, int]):
 
 
 def install() -> None:
-    """Let coverage.py use `Greenlets`, in tracers that start from now on.
+    """Replace the dictionary of greenlets in all tracers of coverage.py that start later.
 
     The first event makes the dictionary. In the main thread it is the end of `_start_tracer`; in others,
     `_installation_trace` passes it on.

@@ -20,14 +20,14 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 TIMES = 3
-"""The number of tests that cover each line: one test may miss it, if that depends on timing."""
+"""The number of tests that should cover each line, because a single test may miss it, depending on timing."""
 ALL_TRACED = (
     "tests/kit/replicas/",
     "tests/kit/test_poolers.py",
     "tests/kit/test_hosts.py",
     "tests/kit/test_failover.py",
 )
-"""Tests of real processes, all of which are traced: what they cover depends on timing, or on other tests."""
+"""Modules whose tests are always traced: they use real processes, so what they cover depends on timing."""
 SHORT_SECONDS = 1.0
 """Tests of this duration or more do not count for `TIMES`."""
 MIN_SECONDS = 0.03
@@ -37,7 +37,7 @@ Covered = tuple[Any, ...]
 
 
 def covered_by(data: Path) -> dict[str, set[Covered]]:
-    """Return the lines and branches that each test covers. What is covered outside of tests is under an empty name.
+    """Return the lines and branches that each test covers. The empty name has those that are covered outside of tests.
 
     The tables are those of https://coverage.readthedocs.io/en/latest/dbschema.html.
     """
@@ -66,7 +66,10 @@ def durations(report: Path) -> dict[str, float]:
 
 
 def chosen(covered: Mapping[str, Set[Covered]], seconds: Mapping[str, float]) -> set[str]:
-    """Return tests that cover everything, `TIMES` times if enough short ones do: those that cover most per second."""
+    """Return a set of tests that covers every line and branch, and `TIMES` times if enough short tests cover it.
+
+    Greedy: the next test is the one that covers most per second.
+    """
     tests = covered.keys() - {""}
     all_tests = Counter(target for test in tests for target in covered[test])
     short_tests = Counter(target for test in tests if seconds[test] < SHORT_SECONDS for target in covered[test])
@@ -97,7 +100,7 @@ def chosen(covered: Mapping[str, Set[Covered]], seconds: Mapping[str, float]) ->
 
 
 def untraced(tests: Collection[str], traced: Collection[str]) -> dict[str, list[str]]:
-    """Return the traced cases of each test function that has untraced ones."""
+    """Return the test functions with untraced cases, each with a list of its traced cases."""
     functions: defaultdict[str, set[str]] = defaultdict(set)
     for test in tests:
         function, _, case = test.partition("[")
