@@ -7,43 +7,65 @@ from pathlib import Path
 import pytest
 
 from tests import conftest
-from tests.tracing.__main__ import chosen, covered_by, durations, main, untraced
+from tests.tracing.__main__ import chosen, covered_by, durations, main, reliable, untraced
 
 TABLES = """
+CREATE TABLE file (id integer primary key, path text);
 CREATE TABLE context (id integer primary key, context text);
 CREATE TABLE arc (file_id integer, context_id integer, fromno integer, tono integer);
+INSERT INTO file VALUES (7, 'f.py');
 INSERT INTO context VALUES (1, ''), (2, 'tests/test_a.py::test_1[x|y]|setup'), (3, 'tests/test_a.py::test_1[x|y]|run');
 INSERT INTO arc VALUES (7, 1, -1, 1), (7, 2, 1, 2), (7, 3, 1, 3), (7, 3, 3, -1);
 """
+ANOTHER = """
+INSERT INTO context VALUES (4, 'tests/test_a.py::test_2|run');
+INSERT INTO arc VALUES (7, 4, 1, 3), (7, 4, 8, 9);
+"""
 REPORT = """<testsuites><testsuite>
-<testcase classname="tests.kit.test_a" name="test_1[x|y]" time="1.5"/>
-<testcase classname="tests.kit.test_a" name="test_2" time="0.25"/>
+<testcase classname="tests.test_a" name="test_1[x|y]" time="1.5"/>
+<testcase classname="tests.test_a" name="test_2" time="0.25"/>
+<testcase classname="tests.test_a" name="test_3" time="0.25"/>
 </testsuite></testsuites>"""
 
 
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    with sqlite3.connect(tmp_path / "coverage") as database:
-        database.executescript(TABLES)
+def written_run(directory: Path, tables: str) -> Path:
+    directory.mkdir()
+    with sqlite3.connect(directory / "coverage") as database:
+        database.executescript(tables)
     database.close()
-    return tmp_path / "coverage"
+    (directory / "durations.xml").write_text(REPORT)
+    return directory
 
 
-def test_lines_and_branches_are_those_of_their_tests(data: Path) -> None:
-    branches = {(7, 1, 2), (7, 1, 3)}
-    assert covered_by(data) == {"": {(7, 1)}, "tests/test_a.py::test_1[x|y]": {(7, 1), (7, 2), (7, 3), *branches}}
+def test_lines_and_branches_are_those_of_their_tests(tmp_path: Path) -> None:
+    branches = {("f.py", 1, 2), ("f.py", 1, 3)}
+    lines = {("f.py", 1), ("f.py", 2), ("f.py", 3)}
+    covered = covered_by(written_run(tmp_path / "1", TABLES) / "coverage")
+    assert covered == {"": {("f.py", 1)}, "tests/test_a.py::test_1[x|y]": lines | branches}
 
 
-def test_everything_is_covered_three_times_if_enough_short_tests_do() -> None:
+def test_a_test_is_relied_on_for_what_it_covers_in_every_run() -> None:
+    runs = [{"a": {(1,), (2,)}, "b": {(2,)}}, {"a": {(1,)}, "b": {(2,)}, "c": {(3,)}}]
+    assert reliable(runs) == ({"a": {(1,)}, "b": {(2,)}, "c": {(3,)}}, {(3,)})
+
+
+def test_everything_is_covered_by_three_functions_if_enough_short_ones_do() -> None:
     covered = {"": {(1,)}, "a": {(2,), (3,)}, "b": {(2,)}, "c": {(2,)}, "slow": {(2,), (3,), (4,)}, "d": {(3,)}}
     seconds = {"a": 0.1, "b": 5.0, "c": 0.1, "slow": 9.0, "d": 9.0}
     assert chosen(covered, seconds) == {"slow", "a"}
     assert chosen(covered | {"e": {(2,), (4,)}, "f": {(4,)}}, seconds | {"e": 0.5, "f": 0.5}) == {"a", "c", "e", "f"}
 
 
+def test_cases_of_one_function_count_once() -> None:
+    covered = {"a[1]": {(1,)}, "a[2]": {(1,)}, "a[3]": {(1,)}, "b": {(1,)}, "c": {(1,)}}
+    tests = chosen(covered, dict.fromkeys(covered, 0.1))
+    assert {test.partition("[")[0] for test in tests} == {"a", "b", "c"}
+    assert len(tests) == 3
+
+
 def test_tests_of_real_processes_are_always_chosen() -> None:
     test = "tests/kit/replicas/test_edges.py::test"
-    assert chosen({"a": {(1,)}, test: {(1,)}}, {"a": 0.1, test: 9.0}) == {test}
+    assert chosen({"a": {(1,)}, test: {(1,)}}, {"a": 9.0, test: 9.0}) == {test}
 
 
 def test_a_function_is_listed_with_its_traced_cases() -> None:
@@ -52,11 +74,16 @@ def test_a_function_is_listed_with_its_traced_cases() -> None:
     assert untraced(tests, {"a.py::all[1]", "a.py::one[2]", "a.py::alone"}) == listed
 
 
-def test_the_list_is_written_from_the_files_of_a_run(data: Path, tmp_path: Path) -> None:
-    (tmp_path / "report.xml").write_text(REPORT.replace("tests.kit", "tests"))
-    assert durations(tmp_path / "report.xml") == {"tests/test_a.py::test_1[x|y]": 1.5, "tests/test_a.py::test_2": 0.25}
-    main(data, tmp_path / "report.xml", tmp_path / "list")
-    assert json.loads((tmp_path / "list").read_text()) == {"tests/test_a.py::test_2": []}
+def test_the_list_is_written_from_the_files_of_the_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = [written_run(tmp_path / "1", TABLES), written_run(tmp_path / "2", TABLES + ANOTHER)]
+    assert durations(runs[0] / "durations.xml")["tests/test_a.py::test_1[x|y]"] == 1.5
+    main(tmp_path / "list", *runs)
+    assert json.loads((tmp_path / "list").read_text()) == {"tests/test_a.py::test_3": []}
+    assert capsys.readouterr().out.splitlines() == [
+        "f.py, [8]: no test covers this in every run. Write one that does.",
+        "f.py, [9]: no test covers this in every run. Write one that does.",
+        "2 of 3 tests are traced. They take 88% of the time.",
+    ]
 
 
 def test_a_listed_test_is_marked(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:

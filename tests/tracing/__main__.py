@@ -1,17 +1,19 @@
-"""Choose the tests with which `make check` measures coverage: `python -m tests.tracing DATA DURATIONS UNTRACED`.
+"""Choose the tests with which `make check` measures coverage: `python -m tests.tracing UNTRACED RUN...`.
 
 With coverage, a test takes twice the time. So `make check` runs only some tests: together they cover every line and
-branch at least `TIMES` times, if so many short tests cover it. The file UNTRACED names the others. It is an object of
-JSON: by test function, the list of its cases that are traced nevertheless. A new test is traced: it is not listed.
+branch, by tests of `TIMES` different functions if so many do in a short time. The file UNTRACED names the others. It is
+an object of JSON: by test function, the list of its cases that are traced nevertheless. A new test is traced: it is not
+listed.
 
-DATA is a file of coverage.py with branches, whose contexts are tests. DURATIONS is a JUnit report of the same run.
+A RUN is a directory with two files about a run of all tests: `coverage`, of coverage.py with branches, whose contexts
+are tests, and `durations.xml`, a JUnit report. A test is relied on for what it covered in every run.
 """
 
 import json
 import sqlite3
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping, Set
+from collections.abc import Collection, Mapping, Sequence, Set
 from contextlib import closing
 from heapq import heappop, heappush
 from math import inf
@@ -20,7 +22,7 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 TIMES = 3
-"""The number of tests that should cover each line, because a single test may miss it, depending on timing."""
+"""The number of test functions that should cover each line. What one covers may depend on timing, for all its cases."""
 ALL_TRACED = (
     "tests/kit/replicas/",
     "tests/kit/test_poolers.py",
@@ -34,16 +36,20 @@ MIN_SECONDS = 0.03
 """The fixed cost of a test, which is added to its duration."""
 Covered = tuple[Any, ...]
 """A line of a file, or one of several branches of a line."""
+Coverage = Mapping[str, Set[Covered]]
+"""What each test covers, and the empty name: what is covered outside of tests."""
 
 
 def covered_by(data: Path) -> dict[str, set[Covered]]:
-    """Return the lines and branches that each test covers. The empty name has those that are covered outside of tests.
+    """Return what each test covers, from a file of coverage.py.
 
     The tables are those of https://coverage.readthedocs.io/en/latest/dbschema.html.
     """
     with closing(sqlite3.connect(data)) as database:
         contexts = {number: name.rpartition("|")[0] for number, name in database.execute("SELECT * FROM context")}
-        arcs = database.execute("SELECT context_id, file_id, fromno, tono FROM arc").fetchall()
+        arcs = database.execute(
+            "SELECT context_id, path, fromno, tono FROM arc JOIN file ON file.id = file_id"
+        ).fetchall()
     following: defaultdict[Covered, set[int]] = defaultdict(set)
     for _, file, start, end in arcs:
         following[file, start].add(end)
@@ -56,6 +62,15 @@ def covered_by(data: Path) -> dict[str, set[Covered]]:
     return covered
 
 
+def reliable(runs: Sequence[Coverage]) -> tuple[dict[str, Set[Covered]], set[Covered]]:
+    """Return what each test covered in every run, and what no test did: this counts for every test that covered it."""
+    tests = set[str]().union(*runs)
+    always = {test: set.intersection(*(set(run.get(test, ())) for run in runs)) for test in tests}
+    once = {test: set[Covered]().union(*(run.get(test, ()) for run in runs)) for test in tests}
+    depending_on_timing = set[Covered]().union(*once.values()) - set[Covered]().union(*always.values())
+    return {test: always[test] | (once[test] & depending_on_timing) for test in tests}, depending_on_timing
+
+
 def durations(report: Path) -> dict[str, float]:
     """Return the seconds that each test took, with its fixtures."""
     found: defaultdict[str, float] = defaultdict(float)
@@ -65,38 +80,61 @@ def durations(report: Path) -> dict[str, float]:
     return dict(found)
 
 
-def chosen(covered: Mapping[str, Set[Covered]], seconds: Mapping[str, float]) -> set[str]:
-    """Return a set of tests that covers every line and branch, and `TIMES` times if enough short tests cover it.
+def chosen(covered: Coverage, seconds: Mapping[str, float]) -> set[str]:
+    """Return a set of tests that covers everything, by tests of `TIMES` functions if so many do in a short time.
 
-    Greedy: the next test is the one that covers most per second.
+    Greedy: after the tests that are needed in any case, the next one is that which covers most per second.
     """
-    tests = covered.keys() - {""}
-    all_tests = Counter(target for test in tests for target in covered[test])
-    short_tests = Counter(target for test in tests if seconds[test] < SHORT_SECONDS for target in covered[test])
-    elsewhere = covered.get("", frozenset())
-    missing = {target: max(1, min(TIMES, short_tests[target])) for target in all_tests.keys() - elsewhere}
-    found = set[str]()
-
-    def add(test: str) -> None:
-        found.add(test)
-        for target in missing.keys() & covered[test]:
-            missing[target] -= 1
-            if not missing[target]:
-                del missing[target]
-
-    rare = {target for target, times in missing.items() if all_tests[target] == times}
-    needed = {test for test in tests if test.startswith(ALL_TRACED) or not rare.isdisjoint(covered[test])}
-    for test in needed:
-        add(test)
-    heap = [(-inf, test) for test in sorted(tests - needed)]
-    while missing:
+    choice = Choice(covered, {test for test in covered if test and seconds[test] < SHORT_SECONDS})
+    for test in choice.needed():
+        choice.add(test)
+    heap = [(-inf, test) for test in sorted(covered.keys() - {""} - choice.tests)]
+    while choice.missing:
         _, test = heappop(heap)
-        worth = len(missing.keys() & covered[test]) / (seconds[test] + MIN_SECONDS)
+        worth = len(choice.added_by(test)) / (seconds[test] + MIN_SECONDS)
         if heap and -worth > heap[0][0]:  # the worth of others has become less since they were put here
             heappush(heap, (-worth, test))
         else:
-            add(test)
-    return found
+            choice.add(test)
+    return choice.tests
+
+
+class Choice:
+    """The tests that are chosen so far, and by how many functions each line and branch still has to be covered."""
+
+    def __init__(self, covered: Coverage, short_tests: Set[str]) -> None:
+        self.covered = covered
+        self.tests = set[str]()
+        self.by_function: defaultdict[str, set[Covered]] = defaultdict(set)
+        functions: defaultdict[Covered, set[str]] = defaultdict(set)
+        for test in short_tests:
+            for target in covered[test]:
+                functions[target].add(_function(test))
+        targets = set[Covered]().union(*covered.values()) - covered.get("", frozenset())
+        self.missing = {target: max(1, min(TIMES, len(functions[target]))) for target in targets}
+
+    def needed(self) -> set[str]:
+        """Return the tests that are always traced, and those of lines that no more tests cover than they should."""
+        tests = self.covered.keys() - {""}
+        number_of_tests = Counter(target for test in tests for target in self.covered[test])
+        rare = {target for target, times in self.missing.items() if number_of_tests[target] == times}
+        return {test for test in tests if test.startswith(ALL_TRACED) or not rare.isdisjoint(self.covered[test])}
+
+    def added_by(self, test: str) -> set[Covered]:
+        """Return what the test covers, and no chosen test of its function does, and is still missing."""
+        return (self.missing.keys() & self.covered[test]) - self.by_function[_function(test)]
+
+    def add(self, test: str) -> None:
+        for target in self.added_by(test):
+            self.missing[target] -= 1
+            if not self.missing[target]:
+                del self.missing[target]
+        self.by_function[_function(test)] |= self.covered[test]
+        self.tests.add(test)
+
+
+def _function(test: str) -> str:
+    return test.partition("[")[0]
 
 
 def untraced(tests: Collection[str], traced: Collection[str]) -> dict[str, list[str]]:
@@ -112,11 +150,15 @@ def untraced(tests: Collection[str], traced: Collection[str]) -> dict[str, list[
     return {function: cases for function, cases in sorted(kept.items()) if len(cases) < len(functions[function])}
 
 
-def main(data: Path, report: Path, output: Path) -> None:
-    seconds = durations(report)
-    traced = chosen(covered_by(data), seconds)
+def main(output: Path, *runs: Path) -> None:
+    reports = [durations(run / "durations.xml") for run in runs]
+    seconds = {test: max(report.get(test, 0) for report in reports) for test in set[str]().union(*reports)}
+    covered, depending_on_timing = reliable([covered_by(run / "coverage") for run in runs])
+    traced = chosen(covered, seconds)
     lines = (f"{json.dumps(test)}: {json.dumps(cases)}" for test, cases in untraced(seconds, traced).items())
     output.write_text("{\n" + ",\n".join(lines) + "\n}\n")
+    for file, *line in sorted(depending_on_timing):
+        print(f"{file}, {line}: no test covers this in every run. Write one that does.")  # noqa: T201  a command
     share = sum(seconds[test] for test in traced) / sum(seconds.values())
     print(f"{len(traced)} of {len(seconds)} tests are traced. They take {share:.0%} of the time.")  # noqa: T201  a command
 
