@@ -27,6 +27,7 @@ disables the shortcut: the service becomes slower, not wrong.
 | `Connection.execute_fetchall`, `._execute`, `._conn` | aiosqlite | one visit to SQLite's thread for several statements, or for many rows (`driver`, `multi_row_inserts`) |
 | `BaseModel.__pydantic_decorators__`, `FieldInfo.metadata` | pydantic | which read variants show columns only (`read_variants`), and which bodies can become rows (`bodies`) |
 | `RouteContext`, `Dependant`, `request_params_to_args`, `request_body_to_args`, `serialize_response`, `FastAPI._telemetry`, `APIRouter._iter_low_priority_routes` | FastAPI | arguments and responses as FastAPI makes them (`arguments`, `rendering`, `dispatch`) |
+| the functions that `replaced` lists | FastAPI, Starlette | noticing that a library has replaced one of them (`replaced`) |
 | `_utils.get_route_path`, `_utils.is_async_callable` | Starlette | paths and handlers as the router reads them (`dispatch`, `exception_responses`) |
 | `asyncio._get_running_loop` | Python | the running event loop, if there is one (`read_sessions`, `write_sessions`) |
 | `trace._TRACER_PROVIDER`, `metrics._internal._METER_PROVIDER`, `_logs._internal._LOGGER_PROVIDER` | OpenTelemetry | leaving traced requests to FastAPI (`dispatch`) |

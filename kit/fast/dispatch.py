@@ -5,14 +5,16 @@ Dispatch finds the same operation as FastAPI's router: routes of all kinds are t
 slash is added or removed only if no route has the path.
 """
 
+import logging
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from fastapi.routing import RouteContext, iter_route_contexts
 from opentelemetry import _logs, metrics, trace
 from starlette._utils import get_route_path
 from starlette.convertors import StringConvertor
+from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match, WebSocketRoute
@@ -23,6 +25,7 @@ from kit.fast.arguments import Arguments
 from kit.fast.bodies import ValidatedBodies
 from kit.fast.exception_responses import UnhandledFailure, respond_to_exception
 from kit.fast.rendering import Rendering
+from kit.fast.replaced import OF_LAYERS, OF_ROUTES, Names, is_original, replaced
 from kit.fast.update_handlers import UpdateHandler
 from kit.fast.write_sessions import FastWriteSession
 from kit.http.traces import UNRECORDED
@@ -31,6 +34,7 @@ from kit.operations.route import Operation
 from kit.operations.unit_of_work import UNIT, perform
 from kit.server.service import Service
 
+log = logging.getLogger("kit")
 METRICS: Any = metrics._internal
 LOGS: Any = _logs._internal
 LITERAL = re.compile(r"/([^/{]*)(?=/|$)")
@@ -78,6 +82,11 @@ Step = Shortcut | RouteContext
 
 class Dispatch:
     """An ASGI middleware that serves the operations with a shortcut, and passes all other requests on to `app`."""
+
+    skipped: ClassVar[Names] = OF_ROUTES
+    """The functions of FastAPI and Starlette that this dispatch skips."""
+    reported: ClassVar[Names] = OF_ROUTES
+    """Those that are named in the log if they are replaced. Each function is named by one dispatch only."""
 
     def __init__(self, app: ASGIApp, service: Service) -> None:
         self.app, self.service = app, service
@@ -140,7 +149,15 @@ class Dispatch:
         )
 
     def build(self) -> None:
-        """Build the tables of routes. They contain the operations with a shortcut, and the other routes among them."""
+        """Build the tables of routes. They contain the operations with a shortcut, and the other routes among them.
+
+        They are empty if another library has replaced a function that this dispatch skips.
+        """
+        self.built_for, self.steps = self.service.runtime.permissions, {}
+        if replaced(self.skipped):
+            if reasons := replaced(self.reported):
+                log.warning("Requests are served without the shortcuts of dispatch, because %s.", ", ".join(reasons))
+            return
         contexts = [
             context
             for context in iter_route_contexts(self.service.routes)
@@ -161,7 +178,6 @@ class Dispatch:
                 if segment in (None, first) and method in (context.methods or (method,)):
                     found.append(step)
         self.has_low_priority_routes = any(self.service.router._iter_low_priority_routes())
-        self.built_for = self.service.runtime.permissions
 
     async def respond_to_exception(self, failure: Exception, request: Request) -> Response:
         """Return the response to an exception of an operation. Raises the exception if it has no handler."""
@@ -171,20 +187,31 @@ class Dispatch:
 class OuterDispatch(Dispatch):
     """Dispatch outside of all layers of FastAPI, for as long as the application has no middleware and no telemetry."""
 
+    skipped: ClassVar[Names] = {**OF_LAYERS, **OF_ROUTES}
+    reported: ClassVar[Names] = OF_LAYERS
+
     def __init__(self, app: ASGIApp, service: Service) -> None:
         super().__init__(app, service)
         providers = ("tracer_provider", "meter_provider", "logger_provider")
         self.has_providers = any(service._telemetry[name] for name in providers)  # type: ignore[literal-required]
+        self.has_own_stack = not is_original(type(service).build_middleware_stack)
+
+    def is_outermost(self) -> bool:
+        """Return whether the application has no layers but those of FastAPI. Libraries may also replace its stack."""
+        service = self.service
+        if self.has_own_stack or "build_middleware_stack" in vars(service):
+            return False
+        if service.middleware_stack is not None and type(service.middleware_stack) is not ServerErrorMiddleware:
+            return False
+        return len(service.user_middleware) == 1 and not service.root_path and not service.debug
 
     def find(self, scope: Scope) -> Shortcut | None:
-        service = self.service
-        is_plain = len(service.user_middleware) == 1 and not service.root_path and not service.debug
         # FastAPI's own check takes longer, because it reads environment variables too
         has_telemetry = METRICS._METER_PROVIDER or LOGS._LOGGER_PROVIDER
         has_telemetry = has_telemetry or (trace._TRACER_PROVIDER and UNRECORDED not in scope)
-        if not is_plain or has_telemetry or self.has_providers:
+        if has_telemetry or self.has_providers or not self.is_outermost():
             return None
-        scope["app"] = service
+        scope["app"] = self.service
         return super().find(scope)
 
     async def respond_to_exception(self, failure: Exception, request: Request) -> Response:
