@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextvars import ContextVar
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from itertools import islice
 from time import monotonic
@@ -61,6 +61,8 @@ def sorted_by(*fields: str) -> list[Index]:
 
 SHORT_SECONDS = 1.0
 """The number of seconds within which the results of `now` never decrease."""
+MAX_STEP = timedelta(minutes=1)
+"""A clock that was set back by more than this is followed at once: a test may travel to the past."""
 last: tuple[datetime, float] = datetime.min.replace(tzinfo=UTC), 0.0
 """The last result of `now`, and when it was returned, by `time.monotonic`."""
 
@@ -70,7 +72,7 @@ def now() -> datetime:
     global last
     moment, passed = datetime.now(UTC), monotonic()
     before, when = last
-    if moment < before and passed < when + SHORT_SECONDS:
+    if moment < before and passed < when + SHORT_SECONDS and before - moment < MAX_STEP:
         return before
     last = moment, passed
     return moment

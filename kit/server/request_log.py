@@ -35,6 +35,7 @@ It returns False, without an effect, if the response has to be sent by messages.
 """
 ACCEPTABLE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 """The accepted values of `X-Request-ID`. A request with another value gets a new id."""
+ID_HEADER = b"x-request-id"
 CLOSING = (b"connection", b"close")
 NO_CONTENT, NOT_MODIFIED = 204, 304
 CONTENT_TYPE, ACCEPT_ENCODING = b"content-type", b"accept-encoding"
@@ -92,9 +93,11 @@ class RequestLog:
         given = dict(scope["headers"])
         if scope.get("root_path") or self.proxies.root_path or FORWARDED_PREFIX in given:
             self.proxies.apply(scope)
-        request_id = given.get(b"x-request-id", b"").decode("latin-1")
-        if not request_id or not ACCEPTABLE_ID.fullmatch(request_id):
+        request_id = given.get(ID_HEADER, b"").decode("latin-1")
+        if not ACCEPTABLE_ID.fullmatch(request_id):
             request_id = f"{random.getrandbits(128):032x}"
+            others = scope["headers"] if ID_HEADER not in given else without(ID_HEADER, scope["headers"])
+            scope["headers"] = [*others, (ID_HEADER, request_id.encode())]  # for other middleware that reads it
         scope[IS_LOGGED] = True
         scope.setdefault("state", {})["request_id"] = request_id
         REQUEST_ID.set(request_id)
@@ -203,7 +206,11 @@ class Exchange:
 
     def completed(self, headers: Iterable[Header]) -> list[Header]:
         """Return the headers of the response, completed by the request id, security headers and others."""
-        completed, given = [*headers, (b"x-request-id", self.request_id.encode())], dict(headers)
+        completed, given = [*headers], dict(headers)
+        if ID_HEADER in given:
+            self.use_id(given[ID_HEADER].decode("latin-1"))
+        else:
+            completed.append((ID_HEADER, self.request_id.encode()))
         if self.status == NO_CONTENT:  # it has no content, and so no Content-Type (RFC 9110, section 8.3)
             completed = [header for header in completed if header[0] != CONTENT_TYPE]
         is_page = given.get(b"content-type", b"").startswith(b"text/html")
@@ -218,12 +225,21 @@ class Exchange:
             completed.append(CLOSING)
         return completed
 
+    def use_id(self, request_id: str) -> None:
+        """Log the id that code of the application has set in the response, in place of that of the request."""
+        if ACCEPTABLE_ID.fullmatch(request_id):
+            self.request_id = request_id
+
     def without_body(self) -> Message:
         """Return the last message of the response to HEAD. For further messages, raise a ResponseEndedError."""
         if self.is_complete:
             self.is_cut_off = True
             raise ResponseEndedError
         return {"type": "http.response.body", "body": b""}
+
+
+def without(name: bytes, headers: Iterable[Header]) -> list[Header]:
+    return [header for header in headers if header[0] != name]
 
 
 def whole_send(send: Send) -> WholeSend | None:
@@ -250,6 +266,7 @@ def log_response(sent: SentResponse) -> None:
     """Log a response. If the log writer is the only handler, it only gets the data, and its thread makes the line."""
     writer = writers[0] if writers else None
     if writer is None or writer.thread is None or not takes_all(writer):
+        REQUEST_ID.set(sent[-2])  # the response may have another id than the request
         log.info("%s", summary(sent), extra=fields_of(sent))
     elif len(writer.pending) < MAX_PENDING:
         writer.pending.append(sent)

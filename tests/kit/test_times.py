@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -101,6 +102,12 @@ def test_the_clock_does_not_go_back_within_a_second(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(entities, "datetime", type("Clock", (), {"now": staticmethod(clock(30, 10, 40))}))
     monkeypatch.setattr(entities, "last", (datetime(2025, 1, 1, tzinfo=UTC), 0.0))
     assert [entities.now().second for _ in range(3)] == [30, 30, 40]
+
+
+def test_a_clock_that_travels_to_the_past_is_followed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(entities, "datetime", type("Clock", (), {"now": staticmethod(clock(30))}))
+    monkeypatch.setattr(entities, "last", (FUTURE, monotonic()))
+    assert entities.now().second == 30
 
 
 def test_a_clock_that_was_ahead_for_long_is_followed(monkeypatch: pytest.MonkeyPatch) -> None:

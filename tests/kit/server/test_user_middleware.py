@@ -67,6 +67,41 @@ async def test_middleware_sees_the_request_id_and_may_change_the_response() -> N
     assert (answer.json(), seen) == ({"id": "abc", "user": "natasha"}, [("abc", "abc")])
 
 
+@pytest.mark.parametrize("given", [{}, {"X-Request-ID": "not acceptable"}, {"X-Request-ID": ""}])
+async def test_a_new_request_id_is_in_the_headers_of_the_request(given: dict[str, str]) -> None:
+    service = small_service(failing_router(), auth=False)
+    seen: list[str] = []
+
+    @service.middleware("http")
+    async def note(request: Request, call_next: Call) -> Response:
+        seen.extend(request.headers.getlist("X-Request-ID"))
+        return await call_next(request)
+
+    async with asking(service) as client:
+        answer = await client.get("/fine", headers=given)
+    assert [answer.headers["X-Request-ID"]] == seen == [answer.json()["id"]]
+
+
+@pytest.mark.parametrize(("own", "logged"), [("mine-1", "mine-1"), ("two words", "abc")])
+async def test_a_request_id_that_middleware_sets_is_kept_and_logged(
+    own: str, logged: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    service = small_service(failing_router(), auth=False)
+    ids: dict[str, str | None] = {}
+    caplog.handler.addFilter(lambda record: ids.update({record.levelname: REQUEST_ID.get()}) is None)
+
+    @service.middleware("http")
+    async def identify(request: Request, call_next: Call) -> Response:
+        response = await call_next(request)
+        response.headers["X-Request-ID"] = own
+        return response
+
+    async with asking(service) as client:
+        answer = await client.get("/fine", headers={"X-Request-ID": "abc"})
+    assert answer.headers.get_list("X-Request-ID") == [own]
+    assert ids["INFO"] == logged
+
+
 async def test_an_exception_in_middleware_is_a_500_with_the_request_id_and_one_traceback(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
