@@ -6,7 +6,7 @@ their sizes: a listener is noticed as soon as it is added, and until it is remov
 
 The relevant events:
 
-- of a session: all, on the class, its bases, a sessionmaker, or the session itself;
+- of a session: all, on the class, its bases, a sessionmaker, or the session itself; for reads all but those of flushes;
 - of an engine: all that statements and transactions fire, on the class, the engine or its dialect; its log as well;
 - of an entity: `load` and `refresh` for reads, `before_insert`, `after_insert` and `refresh_flush` for inserts,
   `before_update`, `after_update` and `refresh_flush` for updates, on the class, its bases, or all mappers.
@@ -37,6 +37,10 @@ AUTOCOMMIT_MODULE = "sqlalchemy.engine.default"
 """The module of SQLAlchemy's listener that sets AUTOCOMMIT on connections. The driver needs no such setting."""
 IRRELEVANT = re.compile("engine_disposed|set_.*_options|do_connect|.*savepoint|.*twophase")
 """Events of engines that no read or write fires, or that the shortcuts fire too."""
+OF_FLUSHES = re.compile(
+    "(before|after)_flush.*|after_bulk_.*|(transient|pending|deleted)_to_.*|persistent_to_(deleted|transient)"
+)
+"""Events of sessions that no read fires. Libraries listen to them for all sessions, as SQLAlchemy-Utils does."""
 Listener = Any
 
 
@@ -63,6 +67,11 @@ class Watched:
         self.own = len(listeners) if all(map(_is_own, listeners)) else -1
         return self.own < 0
 
+    def other_modules(self) -> list[str]:
+        """Return the names of the modules that have added the other listeners."""
+        others = (listener for collection in self.collections for listener in collection if not _is_own(listener))
+        return sorted(set(map(_module_of, others)))
+
 
 class Listeners:
     """The listeners that accesses to the database concern: of an engine, of session classes, and of entities."""
@@ -83,7 +92,8 @@ class Listeners:
         """Return whether there is a listener to reads of this entity by sessions of a class."""
         key = (session_class, entity)
         if key not in self.of_reads:
-            self.of_reads[key] = Watched((*self._of_engine, *_of_session(session_class), *_of_reads(entity)))
+            of_session = _of_session(session_class, without=OF_FLUSHES)
+            self.of_reads[key] = Watched((*self._of_engine, *of_session, *_of_reads(entity)))
         return self.of_reads[key].have_other_listener() or self.has_log()
 
     def listen_to_insert(self, session: Session, entity: type) -> bool:
@@ -124,9 +134,21 @@ def _is_own(listener: Listener) -> bool:
     if module == AUTOCOMMIT_MODULE:
         return True
     if module.startswith("sqlalchemy."):
-        cells = getattr(listener, "__closure__", None) or ()
-        return any(map(_is_own, filter(callable, get_referents(*cells))))  # a cell may still be empty
+        return any(map(_is_own, _wrapped(listener)))
     return module in OWN_MODULES or getattr(listener, "is_harmless", False)
+
+
+def _wrapped(listener: Listener) -> Iterator[Any]:
+    """Yield the functions in the closure of a wrapper."""
+    cells = getattr(listener, "__closure__", None) or ()
+    return filter(callable, get_referents(*cells))  # a cell may still be empty
+
+
+def _module_of(listener: Listener) -> str:
+    """Return the module of a listener, or of the one that SQLAlchemy has wrapped."""
+    module: str = getattr(listener, "__module__", None) or repr(listener)
+    inside = map(_module_of, _wrapped(listener)) if module.startswith("sqlalchemy.") else ()
+    return next((found for found in inside if not found.startswith("sqlalchemy.")), module)
 
 
 def _has_own_listener(session: Session) -> bool:
@@ -137,9 +159,12 @@ def _has_own_listener(session: Session) -> bool:
     return any(getattr(dispatch, name).listeners for name in _names(SessionEvents))
 
 
-def _of_session(session_class: type[Session]) -> Iterator[Collection[Listener]]:
+def _of_session(
+    session_class: type[Session], *, without: re.Pattern[str] | None = None
+) -> Iterator[Collection[Listener]]:
     for name in _names(SessionEvents):
-        yield _of_class(SessionEvents, name, session_class)
+        if without is None or not without.fullmatch(name):
+            yield _of_class(SessionEvents, name, session_class)
 
 
 def _of_reads(entity: type) -> Iterator[Collection[Listener]]:

@@ -7,6 +7,7 @@ import inspect
 import logging
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from typing import Any
 
 import aiosqlite
 import asyncpg
@@ -33,22 +34,31 @@ log = logging.getLogger("kit")
 
 
 def check_listeners(database: ProbeDatabase) -> None:
-    """Check that a listener is noticed as soon as it is added, and until it is removed."""
-    listeners = Listeners(database.engine)
-    session = ReadOnlySession(database.engine)
+    """Check that a listener is noticed as soon as it is added, and until it is removed.
+
+    Libraries may have added listeners for all entities before. Then the shortcuts are not taken, which is logged.
+    """
+    listeners, session = Listeners(database.engine), ReadOnlySession(database.engine)
     targets = [(Session, "do_orm_execute"), (session, "after_begin"), (Entity, "load"), (database.engine, "commit")]
-    for target, name in (*targets, (Engine, "before_cursor_execute"), (database.engine, "handle_error")):
-        assert not listeners.listen_to_read(session, Probe), "there is no listener"
-        options = {"propagate": True} if target is Entity else {}
-        event.listen(target, name, _ignore, **options)
-        is_noticed = listeners.listen_to_read(session, Probe)
-        event.remove(target, name, _ignore)
-        assert is_noticed, f"a listener to {name} is noticed"
-    event.listen(Probe, "before_insert", _ignore)
-    is_noticed = listeners.listen_to_insert(session, Probe)
-    event.remove(Probe, "before_insert", _ignore)
-    assert is_noticed, "a listener to before_insert is noticed"
-    assert not listeners.listen_to_insert(session, Probe), "there is no listener"
+    targets += [(Engine, "before_cursor_execute"), (database.engine, "handle_error")]
+    if not listeners.listen_to_read(session, Probe):
+        for target, name in targets:
+            assert _is_noticed(target, name, lambda: listeners.listen_to_read(session, Probe)), f"{name} is noticed"
+    if not listeners.listen_to_insert(session, Probe):
+        is_noticed = _is_noticed(Probe, "before_insert", lambda: listeners.listen_to_insert(session, Probe))
+        assert is_noticed, "before_insert is noticed"
+    for kind, watched in (("reads", listeners.of_reads), ("inserts", listeners.of_inserts)):
+        (found,) = watched.values()
+        if modules := found.other_modules():
+            log.warning("Shortcuts are not taken for %s, because %s listens to all.", kind, ", ".join(modules))
+
+
+def _is_noticed(target: Any, name: str, listens: Callable[[], bool]) -> bool:
+    """Return whether a listener is noticed while it is there, and not afterwards."""
+    event.listen(target, name, _ignore, **({"propagate": True} if target is Entity else {}))
+    is_noticed = listens()
+    event.remove(target, name, _ignore)
+    return is_noticed and not listens()
 
 
 def _ignore(*_: object, **__: object) -> None: ...

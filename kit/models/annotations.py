@@ -6,6 +6,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from annotated_types import BaseMetadata
 from pydantic.fields import FieldInfo
+from pydantic.types import UuidVersion
 
 from kit.models.bounds import combined, is_group, without_bounds
 from kit.models.json_forms import JSONForm, ResponseForm
@@ -25,7 +26,7 @@ class Movable:
     """Base class of the kit's annotations that are movable: they neither change values nor call application code."""
 
 
-MOVABLE = (BaseMetadata, JSONForm, ResponseForm, Movable, FieldInfo)
+MOVABLE = (BaseMetadata, JSONForm, ResponseForm, Movable, FieldInfo, UuidVersion)
 
 
 def is_movable(part: Any) -> bool:

@@ -8,7 +8,7 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, get_args, get_origin
 
-from pydantic import BaseModel
+from pydantic import BaseModel, EncodedBytes, EncodedStr
 from pydantic.fields import FieldInfo
 
 from kit.models.bounds import DIGITS, patterns_of
@@ -58,7 +58,7 @@ def dropped(field: FieldInfo) -> Iterator[str]:
             yield f"`{name}`, which has no effect: {remedy}"
 
 
-def unsuitable(annotation: Any, metadata: Iterable[Any], seen: frozenset[Any]) -> Iterator[str]:
+def unsuitable(annotation: Any, metadata: Sequence[Any], seen: frozenset[Any]) -> Iterator[str]:
     """Yield an error for each unsuitable bound of a type, and of the types within it. `seen` stops recursion."""
     shape = shape_of(annotation, metadata)
     names = [*shape.bounds, *(["pattern"] if patterns_of(shape.metadata) else [])]
@@ -68,6 +68,8 @@ def unsuitable(annotation: Any, metadata: Iterable[Any], seen: frozenset[Any]) -
             others = f"write one of {', '.join(allowed)}, or a validator" if allowed else "write a validator"
             yield f"`{name}`, which no {shape.kind} has: {others}"
     yield from incomparable(shape)
+    if any(isinstance(part, EncodedBytes | EncodedStr) for part in metadata):
+        yield "an encoding of pydantic, which cannot be combined with the form in JSON: write `bytes`, which is Base64"
     for part, annotations in within(shape.plain, seen):
         yield from unsuitable(part, annotations, seen | {shape.plain})
 

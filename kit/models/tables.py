@@ -7,7 +7,7 @@ begins with the field.
 from copy import copy
 from typing import Any, get_origin
 
-from pydantic import TypeAdapter
+from pydantic import Json, TypeAdapter
 from pydantic.fields import FieldInfo
 from sqlalchemy import (
     Boolean,
@@ -113,7 +113,10 @@ def of_members(shape: Shape) -> Any:
 
 
 def of_json(field: FieldInfo) -> JsonColumn:
-    return JsonColumn(TypeAdapter(annotated(*rules_of(field))))
+    """Return the column type of JSON. The values of a field `Json[…]` are parsed already, so this is left out."""
+    plain, rules = rules_of(field)
+    others = [part for part in rules if part is not Json and type(part) is not Json]
+    return JsonColumn(TypeAdapter(annotated(plain, others)))
 
 
 def complete_table(entity: Any, table: Table) -> None:

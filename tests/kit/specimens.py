@@ -11,7 +11,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Annotated, Any, Literal, Optional
 
 from fastapi import APIRouter, Depends
-from pydantic import AnyHttpUrl, BaseModel, EmailStr
+from pydantic import UUID4, AnyHttpUrl, BaseModel, EmailStr
 from sqlalchemy import MetaData
 from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel, select
@@ -115,6 +115,8 @@ KINDS = [
          [5, "5", "P1Y", "P1M", "01:00:00", "P", "PT", "P106751992D", True], [("P1W", "P7D"), ("PT24H", "P1D")]),
     Kind("key", uuid.UUID, ["00000000-0000-0000-0000-000000000001", "01890000-0000-7000-8000-000000000000"],
          [5, "x", "", True]),
+    Kind("random_key", UUID4, ["00000000-0000-4000-8000-000000000001", "ffffffff-ffff-4fff-bfff-ffffffffffff"],
+         [5, "x", "", True, "01890000-0000-7000-8000-000000000000"]),
     Kind("colour", Colour, ["blue", "red"], ["RED", "green", 1, True, None]),
     Kind("size", Size, ["L", "S"], ["SMALL", "M", 1]),
     Kind("level", Level, [1, 20], [2, "1", True, 1.5, "LOW"], [(1.0, 1)]),

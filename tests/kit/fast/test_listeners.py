@@ -91,6 +91,15 @@ async def test_a_listener_to_one_session_is_called(database: Database, direct_sq
     assert (heard, direct_sql) == (["after_flush"], [])
 
 
+async def test_a_listener_to_flushes_does_not_concern_reads(database: Database, direct_sql: list[str]) -> None:
+    await store(database, row := note("a"))
+    direct_sql.clear()
+    with listening(Session, "after_flush") as heard:
+        async with database.read() as session:
+            assert await session.get(FastNote, row.id)
+    assert (heard, len(direct_sql)) == ([], 1)
+
+
 async def test_a_listener_to_one_engine_is_called(
     database: Database, unshared: Database, direct_sql: list[str]
 ) -> None:

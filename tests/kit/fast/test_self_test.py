@@ -3,10 +3,14 @@
 import sys
 import time
 from types import ModuleType
+from typing import Any
 
 import pytest
 from fastapi import APIRouter
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
 from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.orm import Mapper, Session
 
 from kit import Database, allowing
 from kit.fast import databases, install, installation, read_checks, write_checks
@@ -54,6 +58,28 @@ def test_a_shortcut_that_differs_is_left_out(
 ) -> None:
     monkeypatch.setattr(module, name, lambda *_: None)
     assert shortcut in failing_shortcuts()
+
+
+@pytest.mark.parametrize(
+    ("target", "name", "kinds"),
+    [
+        (Session, "after_flush", ["inserts"]),
+        (Mapper, "after_insert", ["inserts"]),
+        (Engine, "commit", ["reads", "inserts"]),
+    ],
+)
+def test_a_library_that_listens_to_all_is_named(
+    target: Any, name: str, kinds: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    def hear(*_: object) -> None: ...
+
+    event.listen(target, name, hear)
+    try:
+        assert failing_shortcuts() == frozenset()
+    finally:
+        event.remove(target, name, hear)
+    expected = [f"Shortcuts are not taken for {kind}, because {__name__} listens to all." for kind in kinds]
+    assert [record.getMessage() for record in caplog.records] == expected
 
 
 async def test_a_database_may_do_without_some_shortcuts(plain: Database, direct_sql: list[str]) -> None:

@@ -1,13 +1,14 @@
 """Declarations that could not work are refused when the class is defined, or when the service starts."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
-from pydantic import PrivateAttr
-from sqlalchemy import MetaData, inspect
+from pydantic import Base64Bytes, Base64Str, Base64UrlStr, Json, PrivateAttr
+from sqlalchemy import MetaData, create_engine, inspect
 from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel, select
+from sqlmodel import Session as SyncSession
 
 from kit import Entity
 from kit.server.checks import schemas_of_tables
@@ -67,3 +68,26 @@ def test_a_table_in_a_schema_is_refused() -> None:
 def test_a_column_with_another_name_has_the_check_of_its_field() -> None:
     checks = {str(part.name) for part in inspect(HabitLamp).local_table.constraints}  # type: ignore[attr-defined]
     assert "ck_habit_lamp_power" in checks
+
+
+@pytest.mark.parametrize("encoded", [Base64Str, Base64Bytes, Base64UrlStr])
+def test_an_encoding_of_pydantic_is_refused(encoded: Any) -> None:
+    with pytest.raises(TypeError, match=r"Encoded.token has an encoding of pydantic.* write `bytes`, which is Base64"):
+
+        class Encoded(RefusedEntity, table=True):
+            token: encoded
+
+
+def test_a_field_of_parsed_json_is_not_refused_and_is_stored() -> None:
+    class Parcel(RefusedEntity, table=True):
+        content: Json[dict[str, int]]
+        labels: Annotated[list[str], Json]
+
+    engine = create_engine("sqlite://")
+    REGISTRY.metadata.create_all(engine)
+    with SyncSession(engine) as session:
+        session.add(Parcel.model_validate({"content": '{"a": 1}', "labels": '["b"]'}))
+        session.commit()
+        parcel = session.exec(select(Parcel)).one()
+        assert (parcel.content, parcel.labels) == ({"a": 1}, ["b"])
+    engine.dispose()
