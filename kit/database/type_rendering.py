@@ -2,6 +2,7 @@
 
 The kit's own types are not used, so that a migration does not change when the code of the kit does. A type that was
 reflected from one database is rendered as the kit declares it, so that the migration suits the other database too.
+Types of libraries and of the application are used as they are: the migration imports their modules.
 """
 
 from typing import Literal
@@ -24,7 +25,15 @@ def render_type(kind: str, thing: object, context: AutogenContext) -> str | Lite
         return "UTCDateTime()"  # imported by script.py.mako
     if isinstance(thing, LargeBinary | BYTEA):
         return "sa.LargeBinary()"
-    return kit_type(thing) or False
+    return kit_type(thing) or imported_type(thing, context)
+
+
+def imported_type(thing: object, context: AutogenContext) -> Literal[False]:
+    """Let Alembic render a type, and import the module of one that a library or the application defines."""
+    module = type(thing).__module__
+    if not module.startswith("sqlalchemy."):
+        context.imports.add(f"import {module}")
+    return False
 
 
 def kit_type(thing: object) -> str | None:

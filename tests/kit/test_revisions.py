@@ -5,6 +5,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from ipaddress import IPv4Address
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
@@ -25,6 +26,7 @@ from sqlalchemy import (
     SmallInteger,
     String,
     Table,
+    TypeDecorator,
     text,
 )
 
@@ -277,6 +279,20 @@ async def test_an_index_on_columns_is_restored_as_it_was(written: Any) -> None:
 def test_a_migration_names_types_of_sqlalchemy(kind: Any, rendered: Any) -> None:
     context: Any = None
     assert render_type("type", kind, context) == rendered
+
+
+class Shouted(TypeDecorator[str]):
+    """A column type of an application."""
+
+    impl = String
+    cache_ok = True
+
+
+@pytest.mark.parametrize(("kind", "imports"), [(Shouted(9), {f"import {__name__}"}), (sa.Integer(), set())])
+def test_a_migration_imports_the_types_of_others(kind: Any, imports: set[str]) -> None:
+    context: Any = SimpleNamespace(imports=set())
+    assert render_type("type", kind, context) is False
+    assert context.imports == imports
 
 
 @pytest.mark.parametrize("is_down", [False, True])
