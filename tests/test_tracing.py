@@ -1,12 +1,17 @@
 """The choice of the tests with which `make check` measures coverage."""
 
 import json
+import secrets
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from tests import conftest
+from tests import conftest, coverage_gaps
 from tests.tracing.__main__ import chosen, covered_by, durations, main, reliable, untraced
 
 TABLES = """
@@ -99,3 +104,47 @@ def test_a_list_that_names_a_removed_module_has_no_effect(monkeypatch: pytest.Mo
     assert conftest.listed_tests() == listed
     listed["tests/heroes/test_villain.py::test"] = []
     assert conftest.listed_tests() == {}
+
+
+def covered_to(monkeypatch: pytest.MonkeyPatch, *gaps: list[str]) -> list[list[str]]:
+    """Let the reports find these gaps, one after the other, and return the commands that are run."""
+    left, commands = list(gaps), list[list[str]]()
+
+    def run(command: list[str], **_: Any) -> SimpleNamespace:
+        commands.append(command)
+        return SimpleNamespace(returncode=0)
+
+    monkeypatch.setattr(coverage_gaps, "missing", lambda: left.pop(0))
+    monkeypatch.setattr(subprocess, "run", run)
+    return commands
+
+
+def test_nothing_more_runs_if_everything_is_covered(monkeypatch: pytest.MonkeyPatch) -> None:
+    commands = covered_to(monkeypatch, [])
+    assert (coverage_gaps.main(["pytest"]), commands) == (0, [])
+
+
+@pytest.mark.parametrize(("left", "code"), [([], 0), (["kit/http/etags.py"], 1)])
+def test_the_tests_that_mention_a_module_with_a_gap_run_too(
+    monkeypatch: pytest.MonkeyPatch, left: list[str], code: int
+) -> None:
+    commands = covered_to(monkeypatch, ["kit/operations/idempotency_keys.py"], left)
+    assert coverage_gaps.main(["pytest", "-q"]) == code
+    ((*command, append), *tests) = [commands[0][:3], *commands[0][3:]]
+    assert (command, append) == (["pytest", "-q"], "--cov-append")
+    assert "tests/kit/test_idempotency.py" in tests
+    assert "tests/kit/test_tokens.py" not in tests
+
+
+def test_a_gap_that_no_test_mentions_fails_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    commands = covered_to(monkeypatch, [f"kit/{secrets.token_hex()}.py"])
+    assert (coverage_gaps.main(["pytest"]), commands) == (1, [])
+
+
+def test_files_that_are_not_completely_covered_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "half.py").write_text("def called():\n    return 1\n\ndef not_called():\n    return 2\ncalled()\n")
+    (tmp_path / "whole.py").write_text("VALUE = 1\n")
+    (tmp_path / "all.py").write_text("import half, whole\n")
+    monkeypatch.chdir(tmp_path)
+    subprocess.run([sys.executable, "-m", "coverage", "run", "--branch", "all.py"], check=True, cwd=tmp_path)
+    assert coverage_gaps.missing() == ["half.py"]
