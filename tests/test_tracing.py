@@ -1,4 +1,4 @@
-"""The choice of the tests with which `make check` measures coverage."""
+"""The choice of the tests with which `make check` measures coverage, and the further tests that run after a gap."""
 
 import json
 import secrets
