@@ -149,15 +149,18 @@ class Dispatch:
         )
 
     def build(self) -> None:
-        """Build the tables of routes. They contain the operations with a shortcut, and the other routes among them.
-
-        They are empty if another library has replaced a function that this dispatch skips.
-        """
-        self.built_for, self.steps = self.service.runtime.permissions, {}
+        """Build the tables of routes. They are empty if another library has replaced a function that is skipped."""
+        permissions = self.service.runtime.permissions
         if replaced(self.skipped):
-            if reasons := replaced(self.reported):
-                log.warning("Requests are served without the shortcuts of dispatch, because %s.", ", ".join(reasons))
-            return
+            self.steps = {}
+        else:
+            self.build_tables()
+        if reasons := replaced(self.reported):
+            log.warning("Requests are served without the shortcuts of dispatch, because %s.", ", ".join(reasons))
+        self.built_for = permissions
+
+    def build_tables(self) -> None:
+        """Build the tables with the operations that have a shortcut, and the other routes among them."""
         contexts = [
             context
             for context in iter_route_contexts(self.service.routes)
