@@ -113,7 +113,7 @@ def of_members(shape: Shape) -> Any:
 
 
 def of_json(field: FieldInfo) -> JsonColumn:
-    """Return the column type of JSON. The values of a field `Json[…]` are parsed already, so this is left out."""
+    """Return the column type of a JSON field. It validates without `Json[…]`, because the values are parsed already."""
     plain, rules = rules_of(field)
     others = [part for part in rules if part is not Json and type(part) is not Json]
     return JsonColumn(TypeAdapter(annotated(plain, others)))

@@ -63,7 +63,10 @@ def covered_by(data: Path) -> dict[str, set[Covered]]:
 
 
 def reliable(runs: Sequence[Coverage]) -> tuple[dict[str, Set[Covered]], set[Covered]]:
-    """Return what each test covered in every run, and what no test did: this counts for every test that covered it."""
+    """Return what each test covers, and what depends on timing, because no test covered it in every run.
+
+    A test covers what it covered in every run, and what depends on timing and it covered in one of them.
+    """
     tests = set[str]().union(*runs)
     always = {test: set.intersection(*(set(run.get(test, ())) for run in runs)) for test in tests}
     once = {test: set[Covered]().union(*(run.get(test, ()) for run in runs)) for test in tests}
@@ -100,7 +103,7 @@ def chosen(covered: Coverage, seconds: Mapping[str, float]) -> set[str]:
 
 
 class Choice:
-    """The tests that are chosen so far, and by how many functions each line and branch still has to be covered."""
+    """The tests that are chosen so far. `missing`: the number of further test functions that a line or branch needs."""
 
     def __init__(self, covered: Coverage, short_tests: Set[str]) -> None:
         self.covered = covered
@@ -121,7 +124,7 @@ class Choice:
         return {test for test in tests if test.startswith(ALL_TRACED) or not rare.isdisjoint(self.covered[test])}
 
     def added_by(self, test: str) -> set[Covered]:
-        """Return what the test covers, and no chosen test of its function does, and is still missing."""
+        """Return what is still missing and the test covers, except what chosen cases of its function cover."""
         return (self.missing.keys() & self.covered[test]) - self.by_function[_function(test)]
 
     def add(self, test: str) -> None:
