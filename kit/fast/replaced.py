@@ -30,7 +30,7 @@ OF_ROUTES: Names = {
     Router: ("__call__", "app"),
     APIRouter: ("app",),
     Route: ("matches", "handle"),
-    APIRoute: ("matches", "handle"),
+    APIRoute: ("matches", "handle", "get_route_handler"),
     routing: (
         "get_request_handler",
         "request_response",

@@ -20,6 +20,7 @@ OWNERS = [
     (FastAPI, "build_middleware_stack"),
     (ExceptionMiddleware, "__call__"),
     (routing.APIRoute, "handle"),
+    (routing.APIRoute, "get_route_handler"),
     (routing, "run_endpoint_function"),
 ]
 
@@ -68,7 +69,7 @@ async def test_a_replacement_is_called(
     async with asking(service) as client:
         monkeypatch.setattr(owner, name, replacement)
         assert (await client.get("/planets/")).json() == ["Venus"]
-    assert calls == [name]
+    assert set(calls) == {name}
 
 
 @pytest.mark.parametrize(("owner", "name"), OWNERS)
