@@ -31,7 +31,7 @@ KINDS = {"searches": {}, "searches with a count": {"count": "true"}, "searches t
 
 
 def search(url: str, token: str, parameters: dict[str, str], until: threading.Event, seed: int) -> None:
-    """Search repeatedly until the event."""
+    """Send one search after the other until the event is set."""
     chosen, headers = random.Random(seed), {"Authorization": f"Bearer {token}"}  # noqa: S311  not for security
     with httpx.Client(base_url=url, headers=headers, timeout=60) as client:
         while not until.is_set():

@@ -106,8 +106,11 @@ def test_a_list_that_names_a_removed_module_has_no_effect(monkeypatch: pytest.Mo
     assert conftest.listed_tests() == {}
 
 
-def covered_to(monkeypatch: pytest.MonkeyPatch, *gaps: list[str]) -> list[list[str]]:
-    """Let the reports find these gaps, one after the other, and return the commands that are run."""
+def replaced_reports(monkeypatch: pytest.MonkeyPatch, *gaps: list[str]) -> list[list[str]]:
+    """Replace coverage reports by these lists of files, and `subprocess.run` by a function that stores the commands.
+
+    Returns the list of the stored commands.
+    """
     left, commands = list(gaps), list[list[str]]()
 
     def run(command: list[str], **_: Any) -> SimpleNamespace:
@@ -120,7 +123,7 @@ def covered_to(monkeypatch: pytest.MonkeyPatch, *gaps: list[str]) -> list[list[s
 
 
 def test_nothing_more_runs_if_everything_is_covered(monkeypatch: pytest.MonkeyPatch) -> None:
-    commands = covered_to(monkeypatch, [])
+    commands = replaced_reports(monkeypatch, [])
     assert (coverage_gaps.main(["pytest"]), commands) == (0, [])
 
 
@@ -128,7 +131,7 @@ def test_nothing_more_runs_if_everything_is_covered(monkeypatch: pytest.MonkeyPa
 def test_the_tests_that_mention_a_module_with_a_gap_run_too(
     monkeypatch: pytest.MonkeyPatch, left: list[str], code: int
 ) -> None:
-    commands = covered_to(monkeypatch, ["kit/operations/idempotency_keys.py"], left)
+    commands = replaced_reports(monkeypatch, ["kit/operations/idempotency_keys.py"], left)
     assert coverage_gaps.main(["pytest", "-q"]) == code
     ((*command, append), *tests) = [commands[0][:3], *commands[0][3:]]
     assert (command, append) == (["pytest", "-q"], "--cov-append")
@@ -137,7 +140,7 @@ def test_the_tests_that_mention_a_module_with_a_gap_run_too(
 
 
 def test_a_gap_that_no_test_mentions_fails_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    commands = covered_to(monkeypatch, [f"kit/{secrets.token_hex()}.py"])
+    commands = replaced_reports(monkeypatch, [f"kit/{secrets.token_hex()}.py"])
     assert (coverage_gaps.main(["pytest"]), commands) == (1, [])
 
 

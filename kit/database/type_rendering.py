@@ -29,7 +29,10 @@ def render_type(kind: str, thing: object, context: AutogenContext) -> str | Lite
 
 
 def imported_type(thing: object, context: AutogenContext) -> Literal[False]:
-    """Let Alembic render a type, and import the module of one that a library or the application defines."""
+    """Add the import of a type's module to the migration, unless SQLAlchemy defines the type.
+
+    Returns False, so that Alembic renders the type.
+    """
     module = type(thing).__module__
     if not module.startswith("sqlalchemy."):
         context.imports.add(f"import {module}")

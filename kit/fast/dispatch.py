@@ -84,9 +84,9 @@ class Dispatch:
     """An ASGI middleware that serves the operations with a shortcut, and passes all other requests on to `app`."""
 
     skipped: ClassVar[Names] = OF_ROUTES
-    """The functions of FastAPI and Starlette that this dispatch skips."""
+    """The functions of FastAPI and Starlette that are not called for a request with a shortcut."""
     reported: ClassVar[Names] = OF_ROUTES
-    """Those that are named in the log if they are replaced. Each function is named by one dispatch only."""
+    """The functions that are named in the log if they are replaced. No function is named by both dispatches."""
 
     def __init__(self, app: ASGIApp, service: Service) -> None:
         self.app, self.service = app, service
@@ -149,7 +149,7 @@ class Dispatch:
         )
 
     def build(self) -> None:
-        """Build the tables of routes. They are empty if another library has replaced a function that is skipped."""
+        """Build the tables of routes. If another library has replaced a function in `skipped`, they are empty."""
         permissions = self.service.runtime.permissions
         if replaced(self.skipped):
             self.steps = {}

@@ -68,7 +68,7 @@ class Watched:
         return self.own < 0
 
     def other_modules(self) -> list[str]:
-        """Return the names of the modules that have added the other listeners."""
+        """Return the names of the modules that define the listeners which the kit has not added."""
         others = (listener for collection in self.collections for listener in collection if not _is_own(listener))
         return sorted(set(map(_module_of, others)))
 
@@ -139,13 +139,13 @@ def _is_own(listener: Listener) -> bool:
 
 
 def _wrapped(listener: Listener) -> Iterator[Any]:
-    """Yield the functions in the closure of a wrapper."""
+    """Return the callable objects in the closure of a wrapper. The wrapped listener is one of them."""
     cells = getattr(listener, "__closure__", None) or ()
     return filter(callable, get_referents(*cells))  # a cell may still be empty
 
 
 def _module_of(listener: Listener) -> str:
-    """Return the module of a listener, or of the one that SQLAlchemy has wrapped."""
+    """Return the name of the module that defines a listener, or the one that a wrapper of SQLAlchemy calls."""
     module: str = getattr(listener, "__module__", None) or repr(listener)
     inside = map(_module_of, _wrapped(listener)) if module.startswith("sqlalchemy.") else ()
     return next((found for found in inside if not found.startswith("sqlalchemy.")), module)

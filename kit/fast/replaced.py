@@ -24,7 +24,7 @@ OF_LAYERS: Names = {
     FastAPI: ("__call__", "build_middleware_stack"),
     ServerErrorMiddleware: ("__init__", "__call__"),
 }
-"""The functions of the layers around the application's middleware, which the outer dispatch skips."""
+"""The functions of the layers around the application's middleware. The outer dispatch does not call them."""
 OF_ROUTES: Names = {
     ExceptionMiddleware: ("__init__", "__call__"),
     Router: ("__call__", "app"),
@@ -40,11 +40,11 @@ OF_ROUTES: Names = {
     ),
     utils: ("solve_dependencies", "request_params_to_args", "request_body_to_args"),
 }
-"""The functions of the router, and of routes and their exceptions, which each dispatch skips."""
+"""The functions of the router, of routes, and of exception handlers. Neither dispatch calls them."""
 
 
 def replaced(names: Names) -> list[str]:
-    """Return a sentence for each of the functions that another library has replaced."""
+    """Return a message for each function that another library has replaced, such as `agent has replaced Router.app`."""
     return [
         f"{defining_module(function)} has replaced {owner.__name__}.{name}"
         for owner, own in names.items()

@@ -54,7 +54,7 @@ def check_listeners(database: ProbeDatabase) -> None:
 
 
 def _is_noticed(target: Any, name: str, listens: Callable[[], bool]) -> bool:
-    """Return whether a listener is noticed while it is there, and not afterwards."""
+    """Add a listener and remove it. Returns whether `listens` was true in between, and false afterwards."""
     event.listen(target, name, _ignore, **({"propagate": True} if target is Entity else {}))
     is_noticed = listens()
     event.remove(target, name, _ignore)

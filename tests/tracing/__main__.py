@@ -124,7 +124,7 @@ class Choice:
         return {test for test in tests if test.startswith(ALL_TRACED) or not rare.isdisjoint(self.covered[test])}
 
     def added_by(self, test: str) -> set[Covered]:
-        """Return what is still missing and the test covers, except what chosen cases of its function cover."""
+        """Return what this test would add: missing lines and branches that no chosen test of its function covers."""
         return (self.missing.keys() & self.covered[test]) - self.by_function[_function(test)]
 
     def add(self, test: str) -> None:

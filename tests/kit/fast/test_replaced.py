@@ -1,4 +1,4 @@
-"""Libraries that replace functions of FastAPI and Starlette: requests call the replacements, not the shortcuts."""
+"""A library may replace functions of FastAPI and Starlette: requests then call the replacement."""
 
 import types
 from functools import wraps
