@@ -36,10 +36,10 @@ endef
 # A virtual environment of its own for a lock file: $(eval $(call INSTALLED,name,path without suffix,what it is for)).
 define INSTALLED
 LEFTOVERS += .venv-$(1)
-.venv-$(1)/ready: $(2).txt .venv/bin/python
+.venv-$(1)/ready: $(2).txt | .venv/dev
 	@echo "Installing what $(3) …"
-	@$$(BIN)/python -m venv .venv-$(1)
-	@.venv-$(1)/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $(2).txt
+	@$$(BIN)/uv venv --quiet --clear --python $$(BIN)/python .venv-$(1)
+	@$$(BIN)/uv pip install --quiet --python .venv-$(1) --no-deps --require-hashes -r $(2).txt
 	@touch $$@
 endef
 

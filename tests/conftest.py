@@ -10,6 +10,7 @@ from coverage import Coverage
 
 from kit.database.error_responses import logged
 from tests import engines, traced_greenlets
+from tests.turns import deselect_other_turns
 from tests.watchdog import WATCHDOG
 
 anyio_backend, engine, log_file = engines.anyio_backend, engines.engine, engines.log_file
@@ -80,14 +81,8 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With `ONE_ENGINE=N`, run each test on one engine: half of them on each; the next N swaps the halves.
-
-    Of several processes, none begins with a slow test while the others have nothing left to do.
-    """
-    if turn := os.environ.get("ONE_ENGINE"):
-        left_out = engines.on_the_other_engine(items, int(turn))
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item not in left_out]
+    """Leave out other turns. Slow tests come first, so that no process still has one when the others are done."""
+    deselect_other_turns(config, items)
     if hasattr(config, "workerinput"):
         items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 

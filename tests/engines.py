@@ -4,8 +4,7 @@ import os
 import secrets
 import sys
 import tempfile
-import zlib
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
@@ -88,20 +87,6 @@ async def new_postgres(postgres_server: str, postgres_entrance: URL) -> AsyncIte
     for name in made:
         await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
     await admin.close()
-
-
-def on_the_other_engine(items: Sequence[pytest.Item], turn: int) -> set[pytest.Item]:
-    """Return the tests to deselect, so that each test of both engines runs on one: half of them on each engine.
-
-    The next `turn` swaps the halves. The choice depends on the name of the test only.
-    """
-    by_test: dict[str, dict[str, pytest.Item]] = {}
-    for item in items:
-        engine = item.callspec.params.get("engine") if hasattr(item, "callspec") else None
-        if engine in ENGINES:
-            by_test.setdefault(item.nodeid.replace(engine, "engine"), {})[engine] = item
-    both = {test: on for test, on in by_test.items() if len(on) == len(ENGINES)}
-    return {on[ENGINES[(zlib.crc32(test.encode()) + turn) % 2]] for test, on in both.items()}
 
 
 @pytest.fixture(scope="session", params=ENGINES)

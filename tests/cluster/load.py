@@ -15,7 +15,7 @@ from tests.faults.client import Answer, Client
 READERS, WRITERS = 20, 10
 PAUSE = 0.1
 """The pause of a client after a failure, in seconds."""
-READ_PAUSE, WRITE_PAUSE = 0.05, 0.05
+READ_PAUSE, WRITE_PAUSE = 0.2, 0.1
 """The pauses of a client after a success, in seconds: one machine runs the load and the whole cluster."""
 READ = "/heroes/?limit=5"
 

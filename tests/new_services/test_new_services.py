@@ -43,8 +43,8 @@ def test_all_tests_of_a_new_service_pass(made: Path, postgres_server: str) -> No
     # The checks of "orders" run its other tests. The resources of the other service are tested on PostgreSQL here.
     faster = ["test", "ARGS=-m 'not slow' -k 'not postgresql'"]
     command = ["test-unchecked"] if made.name == "orders" else faster
-    engine = {name: os.environ[name] for name in ("ONE_ENGINE",) if name in os.environ}
-    assert " passed" in make(made, *command, TEST_POSTGRES_URL=postgres_server, **engine)
+    turn = {name: os.environ[name] for name in ("TURN",) if name in os.environ}
+    assert " passed" in make(made, *command, TEST_POSTGRES_URL=postgres_server, **turn)
 
 
 def test_a_new_service_passes_its_checks(made: Path, postgres_server: str) -> None:
