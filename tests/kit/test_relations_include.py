@@ -65,7 +65,7 @@ async def test_the_number_of_queries_is_bounded(accounts_client: Client, databas
     with statements_of(database.reader) as statements:
         invoices = await read(accounts_client, "/invoices/", include="lines", include_limit=20)
     assert all(len(invoice["lines"]) == 20 for invoice in invoices)
-    assert len(statements) <= 7  # without shortcuts 20 lists at a time, so that other requests have their turns
+    assert len(statements) <= 7  # 20 lists at a time, so that other requests have their turns
 
 
 @pytest.mark.parametrize("wrong", ["0", "101", "x", "1,2", ""])
@@ -142,7 +142,7 @@ async def test_many_to_many_is_read_in_a_bounded_number_of_queries(accounts_clie
     await with_tags(database, *[30] * 20)
     with statements_of(database.reader) as statements:
         await read(accounts_client, "/tags/", include="books", include_limit=5)
-    assert len(statements) <= 7  # without shortcuts 20 lists at a time, so that other requests have their turns
+    assert len(statements) <= 7  # 20 lists at a time, so that other requests have their turns
 
 
 async def test_fields_and_include_go_together(accounts_client: Client, database: Database) -> None:
