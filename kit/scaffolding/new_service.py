@@ -118,9 +118,7 @@ def copy(transfer: Transfer, made: Path) -> None:
 def write_migration(made: Path) -> None:
     """Write the first migration, by a comparison of the models with an empty SQLite database, and apply it there."""
     with tempfile.TemporaryDirectory() as folder:
-        url = f"sqlite:///{folder}/empty.db"
-        for command in ("revision --autogenerate --rev-id 0001 -m first", "upgrade head", "check"):
-            run(made, "alembic", *command.split(), DATABASE_URL=url)
+        run(made, "kit.database.migration_check", "first", DATABASE_URL=f"sqlite:///{folder}/empty.db")
 
 
 def run(made: Path, module: str, *arguments: str, **settings: str) -> None:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -125,16 +125,10 @@ def missing_packages(folder: Path, new: Path) -> str:
 def has_changed_tables(folder: Path) -> bool:
     """Return whether the project's migrations, applied to an empty database, differ from its models."""
     with tempfile.TemporaryDirectory() as place:
-        url = {"DATABASE_URL": f"sqlite:///{place}/empty.db"}
-        return not all(
-            succeeds(folder, [sys.executable, "-m", "alembic", *step], url) for step in (["upgrade", "head"], ["check"])
-        )
-
-
-def succeeds(folder: Path, command: Sequence[str], environment: dict[str, str]) -> bool:
-    settings = {**os.environ, **environment}
-    done = subprocess.run(command, cwd=folder, env=settings, capture_output=True, check=False)  # noqa: S603  no shell
-    return done.returncode == 0
+        environment = {**os.environ, "DATABASE_URL": f"sqlite:///{place}/empty.db"}
+        command = [sys.executable, "-m", "kit.database.migration_check"]
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, check=False)  # noqa: S603  no shell
+    return done.returncode != 0
 
 
 def run_tests(folder: Path) -> str | None:

@@ -1,12 +1,16 @@
 """Migrations of a database that cannot be used end with a sentence; a migration that fails shows its traceback."""
 
+import runpy
+import sys
 from pathlib import Path
 
 import pytest
+from alembic import command
 from sqlalchemy import make_url, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from kit.database import migration_check
 from kit.database.errors import Unreachable
 from kit.database.migrating import UnusableError, connected, engine_for, may_be_usable_later
 
@@ -45,3 +49,17 @@ async def test_a_wrong_statement_of_a_migration_keeps_its_traceback(engine_of_fi
         async with connected(engine_of_file) as connection:
             await connection.execute(text("SELCT 1"))
     assert not may_be_usable_later(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "commands"), [(["first"], ["revision", "upgrade", "check"]), ([], ["upgrade", "check"])]
+)
+def test_migrations_are_checked_by_one_process(
+    arguments: list[str], commands: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    for name in ("revision", "upgrade", "check"):
+        monkeypatch.setattr(command, name, lambda *_, name=name, **__: done.append(name))
+    monkeypatch.setattr(sys, "argv", ["migration_check", *arguments])
+    runpy.run_path(str(migration_check.__file__), run_name="__main__")
+    assert done == commands
