@@ -57,19 +57,35 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
-    """Measure the coverage of imports in the first process of xdist only: all processes import the same."""
+    """Measure only imports, and only in the first process of xdist: all processes import the same."""
     measurement = Coverage.current()
     if measurement is None:
         return (yield)
     traced_greenlets.install()
     measurement.stop()
     if getattr(session.config, "workerinput", {"workerid": "gw0"})["workerid"] == "gw0":
-        measurement.start()
-        return (yield)
+        session.config.pluginmanager.register(MeasuredImports(measurement))
     try:
         return (yield)
     finally:
         measurement.start()
+
+
+class MeasuredImports:
+    """A plugin that measures the coverage of the import of each module of tests."""
+
+    def __init__(self, measurement: Coverage) -> None:
+        self.measurement = measurement
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_pycollect_makemodule(self) -> Generator[None, pytest.Module, pytest.Module]:
+        module = yield
+        self.measurement.start()
+        try:
+            module.obj  # noqa: B018  imports it
+        finally:
+            self.measurement.stop()
+        return module
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

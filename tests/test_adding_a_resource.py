@@ -1,7 +1,4 @@
-"""The steps of docs/adding-a-resource.md: its commands alone produce resources that pass the contract tests.
-
-With `THOROUGH=1` the tests of the contract run on PostgreSQL too, and mypy.
-"""
+"""The steps of docs/adding-a-resource.md: its commands alone produce resources that pass the contract tests."""
 
 import os
 import re
@@ -56,7 +53,6 @@ NEW = (
     "tests/heroes/test_invoice_line.py",
 )
 TESTS = f"tests/contract {' '.join(NEW[2:])} tests/test_architecture.py"
-IS_BRIEF = "THOROUGH" not in os.environ
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.untraced,
@@ -155,14 +151,13 @@ async def test_the_migration_keeps_the_rows_that_are_there(project: Project) -> 
 def test_what_was_written_has_no_fault_of_format_or_style_or_type(project: Project, engine: str) -> None:
     files = f"{' '.join(NEW)} main.py migrations/versions"
     project.run(f"ruff format --check {files} && ruff check {files}")
-    if engine == "sqlite" and not IS_BRIEF:  # for mypy takes half a minute
+    if engine == "sqlite":  # mypy takes half a minute
         project.run("mypy main.py heroes tests/heroes")
 
 
 def test_the_new_resources_keep_the_contract_and_the_architecture(project: Project, engine: str) -> None:
-    if engine == "sqlite" or not IS_BRIEF:
-        chosen = f"invoice and {engine} or architecture"
-        project.make(f"{TEST} ARGS='-q -p no:schemathesis -p no:cacheprovider {TESTS} -k \"{chosen}\"'")
+    chosen = f"invoice and {engine} or architecture"
+    project.make(f"{TEST} ARGS='-q -n 0 -p no:schemathesis -p no:cacheprovider {TESTS} -k \"{chosen}\"'")
 
 
 def test_the_routes_say_who_may_use_them(project: Project) -> None:

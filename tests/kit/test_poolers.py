@@ -24,6 +24,7 @@ from tests.engines import Client, url_for
 from tests.kit.bookshop import Shelf
 from tests.kit.service import FAST_PATH, client_of, create_runtime, create_service, create_tables
 from tests.pgbouncer import MISSING, PROGRAM, PgBouncer
+from tests.waiting import TIMEOUT_SECONDS
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason=MISSING)
 TIMEOUTS = "SELECT current_setting('statement_timeout') || ' ' || current_setting('lock_timeout')"
@@ -52,7 +53,7 @@ def url(pgbouncer: PgBouncer, direct: str) -> URL:
 
 @pytest.fixture
 async def database(url: URL) -> AsyncIterator[Database]:
-    database = Database(url, Pool(statement_timeout=7, lock_timeout=3))
+    database = Database(url, Pool(timeout=TIMEOUT_SECONDS, statement_timeout=7, lock_timeout=3))
     CURRENT_PRINCIPAL.set(UNRESTRICTED)
     yield database
     await database.dispose()
@@ -114,7 +115,7 @@ async def test_a_single_row_is_inserted_with_the_timeouts_of_the_service(client:
 async def test_reads_have_the_timeouts_of_the_role_that_the_printed_commands_give_it(
     postgres_server: str, url: URL, caplog: pytest.LogCaptureFixture
 ) -> None:
-    database = Database(url, Pool(statement_timeout=7, lock_timeout=3))
+    database = Database(url, Pool(timeout=TIMEOUT_SECONDS, statement_timeout=7, lock_timeout=3))
     assert await value_of(database, TIMEOUTS) == "0 0"
     assert "execute what `make database-role` prints" in caplog.text
     caplog.clear()
