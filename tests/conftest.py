@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Generator, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,8 @@ def pytest_collection(session: pytest.Session) -> Generator[None, object, object
     measurement.stop()
     if getattr(session.config, "workerinput", {"workerid": "gw0"})["workerid"] == "gw0":
         session.config.pluginmanager.register(MeasuredImports(measurement))
+        measurement.start()
+        return (yield)
     try:
         return (yield)
     finally:
@@ -72,20 +75,24 @@ def pytest_collection(session: pytest.Session) -> Generator[None, object, object
 
 
 class MeasuredImports:
-    """A plugin that measures the coverage of the import of each module of tests."""
+    """A plugin that imports each module before it is collected, which is not measured."""
 
     def __init__(self, measurement: Coverage) -> None:
         self.measurement = measurement
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_pycollect_makemodule(self) -> Generator[None, pytest.Module, pytest.Module]:
-        module = yield
-        self.measurement.start()
+    def pytest_make_collect_report(
+        self, collector: pytest.Collector
+    ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+        if not isinstance(collector, pytest.Module):
+            return (yield)
+        with suppress(collector.CollectError):  # the collection raises it again
+            collector.obj  # noqa: B018  imports it
+        self.measurement.stop()
         try:
-            module.obj  # noqa: B018  imports it
+            return (yield)
         finally:
-            self.measurement.stop()
-        return module
+            self.measurement.start()
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
