@@ -6,8 +6,11 @@ PYTEST ?= $(BIN)/pytest
 MESSAGE ?= change
 # The lock files name every package, dependencies of dependencies too: pip has nothing to resolve.
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes
-# Several times as fast. It does not read pip's configuration, so pip is called if it fails.
-QUICKLY := $(BIN)/uv pip install --quiet --python .venv --compile-bytecode --no-deps --require-hashes
+# A lock file by uv, in half of the time; by pip if that fails, because uv does not read pip's configuration. uv itself
+# comes from requirements-dev.txt.
+UV := awk '/^[^ ]/ { on = /^uv==/ } on' requirements-dev.txt > .venv/uv.txt && $(INSTALL) -r .venv/uv.txt 2> /dev/null && \
+	$(BIN)/uv pip install --quiet --python .venv --compile-bytecode --no-deps --require-hashes 2> /dev/null
+INSTALL_FILE = @$(UV) -r $(1) || $(INSTALL) -r $(1)
 # The kit is the same in every clone, and its tests take as long as all others together: they have a command of their own.
 KIT := tests/kit
 # The coverage of the kit is measured where it is developed: in the project whose pyproject.toml lists it as a source.
@@ -146,11 +149,10 @@ clean: ## Remove virtual environments, caches and coverage data; never a databas
 
 .venv/run: requirements.txt .venv/bin/python
 	@echo "Installing what the service needs …"
-	@$(INSTALL) -r requirements.txt
+	$(call INSTALL_FILE,requirements.txt)
 	@touch $@
 
 .venv/dev: requirements-dev.txt requirements.txt .venv/bin/python # includes all of .venv/run
 	@echo "Installing what the service and its tests need …"
-	@awk '/^[^ ]/ { on = /^uv==/ } on' requirements-dev.txt > .venv/uv.txt && $(INSTALL) -r .venv/uv.txt
-	@$(QUICKLY) -r requirements-dev.txt 2> /dev/null || $(INSTALL) -r requirements-dev.txt
+	$(call INSTALL_FILE,requirements-dev.txt)
 	@touch .venv/run $@
