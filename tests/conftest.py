@@ -58,7 +58,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
-    """Measure only imports, and only in the first process of xdist: all processes import the same."""
+    """Measure the coverage of imports only, and in the first process of xdist only: all processes import the same."""
     measurement = Coverage.current()
     if measurement is None:
         return (yield)
@@ -75,7 +75,7 @@ def pytest_collection(session: pytest.Session) -> Generator[None, object, object
 
 
 class MeasuredImports:
-    """A plugin that imports each module before it is collected, which is not measured."""
+    """A plugin that measures the import of each module of tests, but not the collection of its tests."""
 
     def __init__(self, measurement: Coverage) -> None:
         self.measurement = measurement
@@ -104,7 +104,7 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out other turns. Slow tests come first, so that no process still has one when the others are done."""
+    """Deselect the tests of other turns, and put slow tests first, so that all processes end at about the same time."""
     deselect_other_turns(config, items)
     if hasattr(config, "workerinput"):
         items.sort(key=lambda item: item.get_closest_marker("slow") is None)

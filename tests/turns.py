@@ -1,4 +1,7 @@
-"""Turns: with `TURN=N`, half of the cases of each test function run, each on one engine. Four turns run all."""
+"""Turns of the CI run: with `TURN=N`, half of the cases of each test function run, each on one engine.
+
+Four consecutive turns run all cases on both engines.
+"""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -11,7 +14,7 @@ from tests.engines import ENGINES
 
 
 def deselect_other_turns(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselect the tests that do not run in the turn of `TURN`; none without this environment variable."""
+    """Deselect the tests of other turns, if the environment variable `TURN` is set."""
     if turn := os.environ.get("TURN"):
         chosen = of_turn(items, int(turn))
         config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
@@ -40,13 +43,13 @@ def function_of(item: pytest.Item) -> str:
 
 
 def engine_of(item: pytest.Item) -> str:
-    """Return the engine of a test; an empty text if it does not choose one by the fixture `engine`."""
+    """Return the engine that the fixture `engine` provides to a test; an empty string if the test does not use it."""
     engine = item.callspec.params.get("engine") if hasattr(item, "callspec") else None
     return engine if engine in ENGINES else ""
 
 
 def half(names: Sequence[str], turn: int) -> Sequence[str]:
-    """Return every second name, beginning with the first or the second one; the only name in each turn."""
+    """Return every second name: an even turn begins with the first one. A single name is returned in each turn."""
     return names[turn % 2 :: 2] or names
 
 

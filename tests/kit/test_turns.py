@@ -1,4 +1,4 @@
-"""Turns: each test function runs in each of four turns, and each of its cases on each engine in one of them."""
+"""Turns: each test function runs in every turn, and each of its cases on each engine in one of four turns."""
 
 from collections import Counter
 from types import SimpleNamespace
@@ -22,7 +22,7 @@ def plain_item(name: str) -> Any:
 
 
 def item(case: str, engine: str = "") -> Any:
-    """Return a case of a test, on an engine if the test uses the fixture `engine`."""
+    """Return a test case, with the engine that its fixture `engine` provides, if any."""
     return Item(nodeid=f"file.py::one[{case}{engine}]", callspec=SimpleNamespace(params={"engine": engine or None}))
 
 
