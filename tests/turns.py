@@ -49,7 +49,7 @@ def engine_of(item: pytest.Item) -> str:
 
 
 def half(names: Sequence[str], turn: int) -> Sequence[str]:
-    """Return every second name: an even turn begins with the first one. A single name is returned in each turn."""
+    """Return every second name: from the first one in even turns, from the second one in odd turns; or the only name."""
     return names[turn % 2 :: 2] or names
 
 
