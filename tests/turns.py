@@ -49,7 +49,7 @@ def engine_of(item: pytest.Item) -> str:
 
 
 def half(names: Sequence[str], turn: int) -> Sequence[str]:
-    """Return every second name: from the first one in even turns, from the second one in odd turns; or the only name."""
+    """Return every second name: in even turns from the first one, in odd turns from the second; or the only name."""
     return names[turn % 2 :: 2] or names
 
 

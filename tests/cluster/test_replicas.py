@@ -20,7 +20,7 @@ from tests.kit.metrics.samples import Samples
 
 CLIENTS = 4
 READS_OF_A_WRITE = 25
-ALL = int(os.environ.get("OWN_READS", "25000"))
+ALL = int(os.environ.get("OWN_READS", "100000"))
 """The number of reads of own writes. A smaller number takes less time, but may miss a rare stale read."""
 UNDISTURBED, DISTURBED = ALL // 5, ALL - ALL // 5
 """The numbers of reads without a paused standby, and with a standby that is paused at random times."""

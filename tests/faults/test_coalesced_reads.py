@@ -14,7 +14,7 @@ from tests.engines import url_for
 from tests.faults.figures import seen
 
 HEROES, READERS, LISTERS = 50, 100, 4
-OPERATIONS = 1_000_000 if "THOROUGH" in os.environ else 100_000
+OPERATIONS = 1_000_000 if "THOROUGH" in os.environ else 250_000
 
 
 class Race:

@@ -5,7 +5,6 @@ import random
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
-from itertools import cycle
 from pathlib import Path
 from typing import Any
 from unicodedata import normalize
@@ -105,7 +104,7 @@ async def test_a_search_finds_what_contains_the_folded_text(database: Database) 
     texts = [normalize("NFC", "".join(chosen.choices(LETTERS, k=8))).strip() or "x" for _ in range(150)]
     await store(database, *(Tale(title=one) for one in texts))
     for one in [
-        *(part[start : start + size] for part in texts[:20] for start in (0, 2) for size in (1, 2, 3, 5)),
+        *(part[start : start + size] for part in texts[:40] for start in (0, 2) for size in (1, 2, 3, 5)),
         "qqq",
     ]:
         expected = [other for other in texts if str(fold(one)) in str(fold(other))]
@@ -253,14 +252,12 @@ async def test_all_plans_give_the_same_pages(
     rows = [Tale(id=n + 1, title=f"Tale {n * 7 % 23}", pages=n % 7, stars=n % 5 or None) for n in range(23)]
     await store(database, *rows)
     use_fast_sessions(database, coalesce=False, group=False, without=frozenset())
-    offsets = cycle((0, 3, 6, 10))
     for given in CONDITIONS:
         for sort in SORTS:
             whole = await read(database, page_of, given | {"sort": sort})
             assert sorted(whole) == sorted(row.id for row in rows if fulfils(row, given))
-            skipped = next(offsets)
-            part = await read(database, page_of, given | {"sort": sort, "limit": 3, "offset": skipped})
-            assert part == whole[skipped : skipped + 3], (given, sort, skipped)
+            parts = [await read(database, page_of, given | {"sort": sort, "limit": 3, "offset": n}) for n in (0, 3, 6)]
+            assert [ident for part in parts for ident in part] == whole[:9], (given, sort)
 
 
 async def read(database: Database, page_of: Any, given: dict[str, Any]) -> list[int]:
