@@ -1,31 +1,126 @@
-"""Deletions: sets the references to a deleted row to NULL, in the database and in the relationships of the session."""
+"""Deletions: raises the versions of the rows that refer to a deleted row, and lets SQLAlchemy order the deletions.
 
-from collections.abc import Iterator
+With ON DELETE SET NULL or SET DEFAULT the database changes the referring rows itself, without a new version. Therefore
+the kit raises their versions before the DELETE. SQLAlchemy has flushed other changes of these rows by then, so those
+that refer to another row now, or are deleted too, are left out.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Table, Update, inspect, update
-from sqlalchemy.orm import MANYTOONE, RelationshipProperty
+from sqlalchemy import Column, Connection, ForeignKeyConstraint, inspect, update
+from sqlalchemy.orm import MANYTOONE, Mapper, RelationshipProperty, Session, object_session
 from sqlalchemy.orm.attributes import set_committed_value
 
+from kit.auth.checked_sessions import GuardedSession
 from kit.auth.owners import entity_of
+from kit.models.entities import Entity
+
+NEVER_LOADED_BY_ITSELF = ("raise", "raise_on_sql")
+"""The values of `lazy` of relationships that a flush would have to load, and must not."""
 
 
-def updates_of_referrers(row: Any) -> Iterator[Update]:
-    """Yield UPDATEs for the rows that refer to `row` by ON DELETE SET NULL: reference to NULL, and a new version.
+def renew_referrers(_: Mapper[Any], connection: Connection, row: Any) -> None:
+    """Raise the versions of the rows whose references the database will change by the DELETE of `row`.
 
-    To be executed before the DELETE, by which the database would change these rows without a new version.
+    Listens to `before_delete` of all mappers.
     """
-    table = inspect(type(row)).local_table
-    for referrers in table.metadata.tables.values():
-        if entity_of(referrers) is not None:  # other tables have no version
-            yield from _updates_of(referrers, table, row)
+    for key in changing_keys(inspect(type(row)).tables):
+        entity = entity_of(key.table)
+        values = {part.parent: stored_value(row, part.column) for part in key.elements}
+        if entity is not None and None not in values.values():  # NULL refers to nothing
+            session = object_session(row)
+            assert session is not None  # it is the one that flushes
+            _renew(session, connection, entity, key, values)
 
 
-def _updates_of(referrers: Table, table: Table, row: Any) -> Iterator[Update]:
-    for key in referrers.foreign_keys:
-        if key.ondelete == "SET NULL" and key.column.table is table:
-            values = {key.parent: None, referrers.c.version: referrers.c.version + 1}
-            yield update(referrers).where(key.parent == getattr(row, key.column.key)).values(values)
+def changing_keys(tables: Iterable[Any]) -> Iterator[ForeignKeyConstraint]:
+    """Yield the foreign keys to these tables with ON DELETE SET NULL or SET DEFAULT."""
+    for target in tables:
+        for table in target.metadata.tables.values():
+            for key in table.foreign_key_constraints:
+                if key.referred_table is target and (key.ondelete or "").upper().startswith("SET "):
+                    yield key
+
+
+def stored_value(row: Any, column: Column[Any]) -> Any:
+    """Return the value of a column as the database has it, before a change that is not flushed."""
+    attribute = inspect(row).attrs[inspect(type(row)).get_property_by_column(column).key]
+    return attribute.history.deleted[0] if attribute.history.deleted else attribute.value
+
+
+def _renew(
+    session: Session,
+    connection: Connection,
+    entity: type[Entity],
+    key: ForeignKeyConstraint,
+    values: Mapping[Any, Any],
+) -> None:
+    """Raise the versions of the rows with these values, in the database and in the session."""
+    table, mapper = key.table, inspect(entity)
+    version = table.c.version
+    renewed = [column for column in table.columns if column is version or column.onupdate is not None]
+    statement = (
+        update(table).where(*(column == value for column, value in values.items())).values({version: version + 1})
+    )
+    found = connection.execute(statement.returning(*mapper.primary_key, *renewed)).all()
+    for ident, *new in found:
+        row = session.identity_map.get(mapper.identity_key_from_primary_key((ident,)))
+        if row is not None:
+            _note(session, row, key, dict(zip(renewed, new, strict=True)))
+
+
+def _note(session: Session, row: Any, key: ForeignKeyConstraint, new: Mapping[Any, Any]) -> None:
+    """Set the new values of a row that the session has loaded. Pending changes of the row remain."""
+    state, mapper = inspect(row), inspect(type(row))
+    names = {mapper.get_property_by_column(column).key: value for column, value in new.items()}
+    references = [mapper.get_property_by_column(part.parent).key for part in key.elements]
+    if is_set_null(key):
+        names |= dict.fromkeys(references)
+    else:
+        session.expire(row, [name for name in references if not state.attrs[name].history.has_changes()])
+    for name, value in names.items():
+        if name in state.dict and not state.attrs[name].history.has_changes():
+            set_committed_value(row, name, value)
+
+
+def is_set_null(key: ForeignKeyConstraint) -> bool:
+    """Return whether a deletion sets all columns of a foreign key to NULL, and not some, or to their defaults."""
+    return (key.ondelete or "").upper() == "SET NULL"
+
+
+# --- The order of deletions: SQLAlchemy deletes a row before the row that it refers to.
+
+
+def complete_references(session: GuardedSession, *_: object) -> None:
+    """Set the relationships by which SQLAlchemy orders deletions, where it must not load them (`lazy="raise"`).
+
+    Listens to `before_flush`.
+    """
+    deleted: defaultdict[type[Any], list[Any]] = defaultdict(list)
+    for row in session.deleted:
+        remove_references_to_itself(row)
+        deleted[type(row)].append(row)
+    for entity, rows in deleted.items():
+        for relationship in inspect(entity).relationships:
+            is_reference = relationship.direction is MANYTOONE and not relationship.viewonly
+            if is_reference and relationship.lazy in NEVER_LOADED_BY_ITSELF:
+                _set_deleted_targets(rows, relationship, session.deleted)
+
+
+def _set_deleted_targets(rows: Sequence[Any], relationship: RelationshipProperty[Any], deleted: Iterable[Any]) -> None:
+    """Set an unloaded relationship to the row to which it leads, if that is deleted too; otherwise to None."""
+    pairs = names_of_pairs(relationship)
+    targets = {
+        tuple(getattr(row, remote) for _, remote in pairs): row
+        for row in deleted
+        if isinstance(row, relationship.mapper.class_)
+    }
+    for row in rows:
+        if relationship.key not in inspect(row).dict:
+            target = targets.get(tuple(getattr(row, local) for local, _ in pairs))
+            set_committed_value(row, relationship.key, target)
 
 
 def remove_references_to_itself(row: Any) -> None:
@@ -40,12 +135,20 @@ def remove_references_to_itself(row: Any) -> None:
 
 
 def _remove_reference(row: Any, relationship: RelationshipProperty[Any]) -> None:
-    name, parent = relationship.key, relationship.parent
-    pairs = [[parent.get_property_by_column(column).key for column in pair] for pair in relationship.local_remote_pairs]
+    name = relationship.key
     if relationship.direction is MANYTOONE and all(
-        getattr(row, local) == getattr(row, remote) for local, remote in pairs
+        getattr(row, local) == getattr(row, remote) for local, remote in names_of_pairs(relationship)
     ):
         set_committed_value(row, name, None)
     related = row.__dict__.get(name)
-    if isinstance(related, list) and row in related:
+    if isinstance(related, list) and any(other is row for other in related):
         set_committed_value(row, name, [other for other in related if other is not row])
+
+
+def names_of_pairs(relationship: RelationshipProperty[Any]) -> list[tuple[str, str]]:
+    """Return the names of the local and remote attributes that a many-to-one relationship compares."""
+    mapper, target = relationship.parent, relationship.mapper
+    return [
+        (mapper.get_property_by_column(local).key, target.get_property_by_column(remote).key)
+        for local, remote in relationship.local_remote_pairs
+    ]

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 from sqlalchemy import event, inspect
 from sqlalchemy.ext import asyncio as asyncio_orm
 from sqlalchemy.ext.asyncio import AsyncResult, AsyncSessionTransaction
-from sqlalchemy.orm import undefer
+from sqlalchemy.orm import Mapper, undefer
 from sqlalchemy.orm.interfaces import ORMOption
 from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from kit.auth.ownership import RESTRICTED_READS, RESTRICTED_WRITES, GuardedSession, ReadOnlySession
-from kit.database.deletions import remove_references_to_itself, updates_of_referrers
+from kit.database.deletions import complete_references, renew_referrers
 from kit.database.key_order import assign_ids, has_several_keys, sort_key, unique_keys
 from kit.database.statements import end_commit, expect_commit
 from kit.models.entities import Entity
@@ -27,6 +27,10 @@ M = TypeVar("M")
 
 HAS_COMMITTED = "has_committed"
 """The key in `Session.info` that is set after a commit: the request must not be retried then."""
+
+
+event.listen(Mapper, "before_delete", renew_referrers)
+event.listen(GuardedSession, "before_flush", complete_references)
 
 
 @event.listens_for(GuardedSession, "before_commit")
@@ -177,12 +181,9 @@ class WriteSession(_Session):
     async def delete(self, instance: object) -> None:
         """Mark a row for deletion, as SQLAlchemy does. Raises a 403 as `get`.
 
-        Rows that refer to it by ON DELETE SET NULL are updated at once: the reference to NULL, with a new version.
+        Rows that refer to it by ON DELETE SET NULL or SET DEFAULT get a new version (`kit.database.deletions`).
         """
         await self._check_owner(instance)
-        remove_references_to_itself(instance)
-        for statement in updates_of_referrers(instance):
-            await self.execute_trusted(statement)
         await super().delete(instance)
 
     async def execute_trusted(self, statement: Any) -> None:

@@ -28,7 +28,16 @@ from sqlalchemy.event.base import _JoinedDispatcher
 from sqlalchemy.orm import InstanceEvents, Mapper, MapperEvents, Session, SessionEvents
 from sqlalchemy.orm.instrumentation import ClassManager, manager_of_class
 
-OF_DATABASE = ["engines", "postgresql_engines", "references", "sessions", "sqlite_engines", "sqlite_file", "statements"]
+OF_DATABASE = [
+    "deletions",
+    "engines",
+    "postgresql_engines",
+    "references",
+    "sessions",
+    "sqlite_engines",
+    "sqlite_file",
+    "statements",
+]
 OWN_MODULES = frozenset({"kit.auth.ownership", "kit.auth.read_only_sessions", "kit.models.entities"}) | {
     f"kit.database.{name}" for name in OF_DATABASE
 }
