@@ -87,7 +87,7 @@ class Rendering:
             await load_unloaded(result, self.read)
         if isinstance(result, Entity) and self.read and shows_stored_values(self.read, type(result)):
             query = unit.request.scope.get(QUERY)
-            unit.tag_row(result, has_related=query is not None and bool(query.included))
+            unit.tag_row(result, self.read, has_included=query is not None and bool(query.included))
             if query is not None and query.included and query.lists:
                 return RenderedResponse(await json_with_lists(unit, result, self.read, query), self.status)
             return RenderedResponse(to_json(visible_values(result, self.read, query)), self.status)

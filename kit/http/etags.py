@@ -16,6 +16,19 @@ def weak_etag(*parts: bytes) -> str:
     return f'W/"{blake2b(b"".join(parts), digest_size=12).hexdigest()}"'
 
 
+def etag_with_digest(version: int, body: bytes) -> str:
+    """Return the strong entity tag of a row whose version does not tell all of the response: with a digest of it.
+
+    `If-Match` compares the version alone (`version_in`).
+    """
+    return f'"{version}.{blake2b(body, digest_size=12).hexdigest()}"'
+
+
+def version_in(opaque: str) -> str:
+    """Return the version in the opaque part of the entity tag of a row, with or without a digest."""
+    return opaque.partition(".")[0]
+
+
 def is_fresh(tag: str, if_none_match: str) -> bool:
     """Return whether `If-None-Match` is `*`, or contains this tag (weak comparison). Malformed parts are ignored."""
     if if_none_match.strip() == "*":

@@ -4,6 +4,8 @@ from collections.abc import Collection, Iterator, Mapping
 from functools import cache
 from typing import Any
 
+from pydantic import BaseModel
+from sqlalchemy import Column, inspect
 from sqlmodel import SQLModel
 
 from kit.http.principals import CURRENT_PRINCIPAL
@@ -31,6 +33,20 @@ def private_fields(model: type[SQLModel]) -> frozenset[str]:
     private = {name for base in bases for name, field in base.model_fields.items() if _is_private_field(field)}
     aliases = {model.model_fields[name].serialization_alias or name for name in private if name in model.model_fields}
     return frozenset(private | aliases)
+
+
+@cache
+def tells_all(entity: type[SQLModel], model: Any) -> bool:
+    """Return whether the version of a row tells all that a response model shows of it.
+
+    It does not if some callers see private fields, or if the model has values of other rows: related rows, or columns
+    that are computed from other tables.
+    """
+    if not isinstance(model, type) or not issubclass(model, BaseModel):
+        return False
+    own = {attr.key for attr in inspect(entity).column_attrs if isinstance(attr.columns[0], Column)}
+    hidden = private_fields(model) if issubclass(model, SQLModel) else ()
+    return not hidden and model.model_fields.keys() <= own
 
 
 @cache

@@ -9,13 +9,14 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from kit.database.error_responses import problem_of
-from kit.http.etags import TAG
+from kit.http.etags import TAG, version_in
 from kit.http.problems import TAKEN, Problem, error, invalid
 from kit.http.request_headers import headers
 from kit.models.entities import Stamped
 
 Versioned = TypeVar("Versioned", bound=Stamped)
-TAGS = re.compile(rf"\s*{TAG.pattern}(\s*,\s*{TAG.pattern})*\s*")
+TAGS = re.compile(rf"[\s,]*{TAG.pattern}(\s*,[\s,]*{TAG.pattern})*[\s,]*")
+"""A list of entity tags; empty elements are ignored (RFC 9110, section 5.6.1)."""
 ANY = "*"
 
 
@@ -34,8 +35,8 @@ def condition(scope: Scope, name: str) -> str | None:
 
 
 def matches(given: str, row: Stamped) -> bool:
-    """Return whether a condition is `*`, or contains the entity tag of a row's version in its strong or weak form."""
-    return given == ANY or any(tag == str(row.version) for _, tag in TAG.findall(given))
+    """Return whether a condition is `*`, or contains an entity tag with the version of a row, strong or weak."""
+    return given == ANY or any(version_in(tag) == str(row.version) for _, tag in TAG.findall(given))
 
 
 class Precondition:

@@ -109,7 +109,7 @@ def convert_row(unit: Unit, row: Entity) -> Any:
     read = variant_of(route.response_model)
     refuse_without_model(route, row)
     query: ListQuery | None = unit.request.scope.get(QUERY)
-    unit.tag_row(row, has_related=query is not None and bool(query.included))
+    unit.tag_row(row, read or route.response_model, has_included=query is not None and bool(query.included))
     if read is None:
         return row
     return query.to_read(row) if query is not None and query.read is read else read.of(row)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Receive
+from starlette.types import Receive, Scope
 
 from kit.auth.permissions import Who
 from kit.database.error_responses import explained
@@ -20,12 +20,13 @@ from kit.database.errors import FAILURES, may_be_committed
 from kit.database.retry import READ_SECONDS, WRITE_SECONDS, retried_after
 from kit.database.sessions import HAS_COMMITTED, ReadSession, WriteSession
 from kit.http.bodies import BufferedRequest, read_body, refuse_encoded, refuse_other_than_json
-from kit.http.etags import is_fresh, not_modified, weak_etag
+from kit.http.etags import etag_with_digest, is_fresh, not_modified, weak_etag
 from kit.http.paths import full_path
 from kit.http.problems import Problem
 from kit.http.request_headers import headers
 from kit.http.texts import compose_path, compose_query
 from kit.models.entities import Entity
+from kit.models.privacy import tells_all
 from kit.operations import idempotency
 from kit.operations.callers import get_caller, route_permission
 from kit.operations.idempotency_keys import IdempotencyKey, key_of
@@ -198,6 +199,8 @@ class Unit:
     def __init__(self, request: Request, session: ReadSession | WriteSession) -> None:
         self.request, self.session = request, session
         self.etag: str | None = None
+        self.version: int | None = None
+        """The version of the row in the response, if the ETag needs a digest of the content beside it."""
         self.is_tagged_by_content = False
         """Whether the ETag is a digest of the content: the response is a list, or has embedded rows."""
         self.digest: bytes | None = None
@@ -218,14 +221,20 @@ class Unit:
             if isinstance(session, AsyncSession) and session is not self.session:  # a dependency was overridden
                 await session.flush()
 
-    def tag_row(self, row: Entity, *, has_related: bool) -> None:
-        """Set the ETag of a row, and `Location` for a 201. `has_related`: other rows are embedded in the response."""
+    def tag_row(self, row: Entity, model: Any, *, has_included: bool) -> None:
+        """Set the ETag of a row in the response model `model`, and `Location` for a 201.
+
+        `has_included`: the request has included other rows, which may change without a new version of this one.
+        """
         scope = self.request.scope
-        if has_related:
-            self.is_tagged_by_content = True  # embedded rows may change without a new version of this row
-        else:
+        is_created = scope["route"].status_code == 201
+        if has_included:
+            self.is_tagged_by_content = True
+        elif tells_all(type(row), model) and (is_created or is_in_path(row.id, scope)):
             self.etag = f'"{row.version}"'
-        if scope["route"].status_code == 201:
+        else:
+            self.version = row.version
+        if is_created:
             is_plain = not scope.get("root_path") and PLAIN_PATH.fullmatch(scope["path"])
             path = scope["path"] if is_plain else full_path(scope)
             self.headers["location"] = f"{path.rstrip('/')}/{row.id}"
@@ -238,6 +247,8 @@ class Unit:
         if self.is_tagged_by_content and hasattr(response, "body"):
             others = (value.encode("latin-1") for value in self.headers.values())
             self.etag = weak_etag(self.digest or sha256(response.body).digest(), *others)
+        if self.version is not None and hasattr(response, "body"):
+            self.etag = etag_with_digest(self.version, bytes(response.body))
         if self.etag is None or not 200 <= response.status_code < 300:  # RFC 9110, section 13.2.1
             return response
         if b"etag" not in dict(response.raw_headers):
@@ -264,6 +275,12 @@ class Unit:
         UNIT.reset(self._token)
         if failure is not None or not (self.is_open_ended or self.is_taken_over):
             await self.session.__aexit__(kind, failure, trace)
+
+
+def is_in_path(ident: Any, scope: Scope) -> bool:
+    """Return whether an id is a parameter of the path, which then leads to the same row for all callers."""
+    text = str(ident)
+    return any(text == str(value) for value in scope["path_params"].values())
 
 
 class Deadline:

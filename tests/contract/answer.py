@@ -34,6 +34,12 @@ MARKER = "zq9marker"
 """A part of invalid input, which no 422 may repeat."""
 
 
+def tagged_version(answer: Response) -> str:
+    """Return the version in the strong entity tag of a row, which may have a digest of the content too."""
+    tag: str = answer.headers["etag"]
+    return tag.removeprefix('"').removesuffix('"').partition(".")[0]
+
+
 def watching(client: Client, app: Service) -> Client:
     """Make the client check every response from now on. Returns the same client."""
     client.event_hooks = {"response": [watcher(app)]}

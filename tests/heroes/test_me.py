@@ -14,11 +14,11 @@ async def test_only_the_requested_fields_are_returned(natasha: Person) -> None:
     assert await read(natasha.client, "/users/me", fields="username,id") == {"id": natasha.id, "username": "natasha"}
 
 
-async def test_the_entity_tag_is_the_version_of_the_user(natasha: Person) -> None:
-    answer = await natasha.client.get("/users/me")
-    assert answer.headers["etag"] == '"1"'
-    again = await natasha.client.get("/users/me", headers={"If-None-Match": '"1"'})
+async def test_the_entity_tag_is_that_of_one_user(natasha: Person, superuser: Person) -> None:
+    tag = (await natasha.client.get("/users/me")).headers["etag"]
+    again, other = [await each.client.get("/users/me", headers={"If-None-Match": tag}) for each in (natasha, superuser)]
     assert (again.status_code, again.content) == (304, b"")
+    assert (other.status_code, other.json()["id"]) == (200, superuser.id)
 
 
 async def test_a_request_without_a_token_is_refused(client: Client, anonymous: Client) -> None:

@@ -77,12 +77,14 @@ async def test_an_author_cannot_be_changed_through_a_post(client: Client) -> Non
 
 async def test_a_renamed_author_is_shown_with_the_new_name(client: Client) -> None:
     author = await new_user(client)
-    await made(client, "/posts/", **post_body(author))
-    before = await client.get("/posts/")
+    post = await made(client, "/posts/", **post_body(author))
+    urls = ("/posts/", f"/posts/{post['id']}")
+    before = [await client.get(url) for url in urls]
     await client.patch(f"/users/{author['id']}", json={"username": "natasha"})
-    after = await client.get("/posts/", headers={"If-None-Match": before.headers["ETag"]})
-    assert after.status_code == 200
-    assert after.json()[0]["author"]["username"] == "natasha"
+    tags = [{"If-None-Match": answer.headers["ETag"]} for answer in before]
+    every, one = [await client.get(url, headers=tag) for url, tag in zip(urls, tags, strict=True)]
+    assert (every.status_code, one.status_code) == (200, 200)
+    assert every.json()[0]["author"]["username"] == one.json()["author"]["username"] == "natasha"
 
 
 async def test_a_post_of_an_unknown_author_is_a_conflict_that_names_the_field(client: Client) -> None:

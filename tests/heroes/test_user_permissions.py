@@ -43,6 +43,17 @@ async def test_members_change_and_delete_their_own_record(superuser: Person, nat
     assert await read(superuser.client, "/users/", username="nat") == []
 
 
+async def test_who_sees_the_address_of_a_user_has_another_entity_tag_for_it(
+    superuser: Person, natasha: Person, steve: Person
+) -> None:
+    tag = (await natasha.client.get(f"/users/{steve.id}")).headers["etag"]
+    again = await natasha.client.get(f"/users/{steve.id}", headers={"If-None-Match": tag})
+    whole = await superuser.client.get(f"/users/{steve.id}", headers={"If-None-Match": tag})
+    assert (again.status_code, whole.status_code) == (304, 200)
+    assert whole.json()["email"] == steve.email
+    assert (await steve.client.patch(f"/users/{steve.id}", json={}, headers={"If-Match": tag})).status_code == 200
+
+
 async def row_of(app: Service, user_id: int) -> User:
     async with app.runtime.database.write() as session:
         user: User = (await session.exec(select(User).where(User.id == user_id))).one()
