@@ -21,8 +21,10 @@ class ChangingSession(LockingSession):
     stored: Any
     _new: list[Any]
     _committed: list[Any]
+    needs_orm = False
+    """Whether the response shows related rows. The ORM loads them, and has to store the row in the same transaction."""
     update_handler: UpdateHandler | None = None
-    """The handler of the operation, if it may be an update handler; None for other operations."""
+    """The handler of the operation, which may be an update handler; None outside of operations with a shortcut."""
     update: RowChange | None = None
     """The row that is changed without the ORM, from its lock to the end of its transaction."""
 
@@ -50,7 +52,7 @@ class ChangingSession(LockingSession):
     def _may_update(self, mapping: EntityMapping) -> bool:
         """Return whether a row of this entity can be changed without the ORM, by a session that was not used yet."""
         handler, is_used = self.update_handler, self.is_open or self._new or self.single or self.stored or self.update
-        if handler is None or is_used or not (handler.is_possible and self.shares_transaction):
+        if handler is None or is_used or self.needs_orm or not (handler.is_possible and self.shares_transaction):
             return False
         is_plain = self.shortcuts.has_update and mapping.is_changeable and mapping.is_shareable
         if not is_plain or self.shortcuts.listeners.listen_to_updates_by(self.sync_session_class, mapping.entity):

@@ -61,7 +61,8 @@ class Shortcut:
         unit = UNIT.get()
         assert unit is not None
         arguments = await self.arguments.take(unit)
-        if self.update_handler.is_possible and isinstance(unit.session, FastWriteSession):
+        if isinstance(unit.session, FastWriteSession):
+            unit.session.needs_orm = self.rendering.shows_related
             unit.session.update_handler = self.update_handler
         if self.arguments.body:  # lets `Entity.model_validate` take a shortcut
             token = ROW_OF_BODY.set(ValidatedBodies(arguments.values()).row_of)

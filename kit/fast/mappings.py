@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Column, inspect
+from sqlalchemy.ext.asyncio import AsyncAttrs
 from sqlalchemy.orm import ColumnProperty, Mapper, MapperProperty
 from sqlalchemy.orm.attributes import manager_of_class
 from sqlalchemy.types import TypeDecorator, TypeEngine
@@ -44,7 +45,7 @@ class EntityMapping:
     is_changeable: bool
     """Whether an UPDATE needs no other values than the changed ones, the next version and `updated_at`."""
     is_shareable: bool
-    """Whether requests may share the values of a row, because all their types are immutable."""
+    """Whether requests may share the values of a row, as all their types are immutable, and it needs no session."""
 
 
 def _mapping_of(entity: Any) -> EntityMapping | None:
@@ -68,7 +69,8 @@ def _mapping_of(entity: Any) -> EntityMapping | None:
         first_version=_first_version(mapper),
         is_insertable={*mapper.local_table.columns} == {*columns.values()},
         is_changeable=_is_changeable(mapper, columns),
-        is_shareable=all(value_type(column.type) is not None for column in columns.values()),
+        is_shareable=not issubclass(entity, AsyncAttrs)  # loads related rows by the session that a row belongs to
+        and all(value_type(column.type) is not None for column in columns.values()),
     )
 
 

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, cached_property
 from operator import itemgetter
 from typing import Any, cast, get_args, get_origin
 
@@ -61,6 +61,12 @@ class Rendering:
         self.read = as_variant(model)
         self.item = as_variant(get_args(model)[0]) if get_origin(model) is list else None
 
+    @cached_property
+    def shows_related(self) -> bool:
+        """Whether the response model has related rows as fields."""
+        read = self.read or self.item
+        return read is not None and bool(nested_variants(read))
+
     @staticmethod
     def applies(context: RouteContext) -> bool:
         """Return whether an operation has an async handler and FastAPI's default JSON response."""
@@ -84,7 +90,7 @@ class Rendering:
             unit.digest = result.digest
             return RenderedResponse(body, self.status)
         if isinstance(result, Entity) and not vars(result).keys() >= shown_attributes(type(result), self.read):
-            await load_unloaded(result, self.read)
+            await load_unloaded(result, self.read, unit.session)
         if isinstance(result, Entity) and self.read and shows_stored_values(self.read, type(result)):
             query = unit.request.scope.get(QUERY)
             unit.tag_row(result, self.read, has_included=query is not None and bool(query.included))
@@ -94,7 +100,7 @@ class Rendering:
         if isinstance(result, list) and self.item and all_stored(result, self.item):
             visible = [loaded_values(row, self.item, None) for row in result]
             if None in visible:
-                await load_unloaded(result, self.item)
+                await load_unloaded(result, self.item, unit.session)
                 visible = [visible_values(row, self.item, None) for row in result]
             return RenderedResponse(to_json(visible), self.status)
         return await self.validated(unit, result)

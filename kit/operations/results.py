@@ -47,7 +47,8 @@ def with_converted_result(handler: Handler) -> Handler:
 async def loaded_and_converted(unit: Unit, result: Any) -> Any:
     """Load the values of a result that its response contains and that are not loaded, and convert it for FastAPI."""
     await load_included(unit, result)
-    await load_unloaded(result, variant_of(unit.request.scope["route"].response_model) or item_variant(unit))
+    read = variant_of(unit.request.scope["route"].response_model) or item_variant(unit)
+    await load_unloaded(result, read, unit.session)
     return convert_result(unit, result)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 from sqlalchemy import inspect, select
-from sqlalchemy.ext.asyncio import async_object_session
+from sqlalchemy.ext.asyncio import AsyncSession, async_object_session
 from sqlalchemy.orm import selectinload, undefer
 
 from kit.models.entities import Entity
@@ -22,16 +22,25 @@ MAX_IDS = 1000
 """The maximum number of rows that one SELECT loads, because drivers limit the number of parameters."""
 
 
-async def load_unloaded(result: Any, read: type[Read] | None) -> None:
-    """Load the unloaded values of the rows in the result of a handler that are part of the read variant `read`."""
+async def load_unloaded(result: Any, read: type[Read] | None, session: AsyncSession) -> None:
+    """Load the unloaded values of the rows in the result of a handler that are part of the read variant `read`.
+
+    `session` is that of the request. Rows of another session are loaded by their own.
+    """
     lacking: defaultdict[type[Entity], list[Any]] = defaultdict(list)
     missing: defaultdict[type[Entity], set[str]] = defaultdict(set)
     for row in rows_in(result):
-        if names := unloaded_attributes(row, read):
+        if (names := unloaded_attributes(row, read)) and may_load(row, session):
             lacking[type(row)].append(row)
             missing[type(row)].update(names)
     for entity, rows in lacking.items():
         await load_attributes(entity, rows, missing[entity])
+
+
+def may_load(row: Entity, session: AsyncSession) -> bool:
+    """Return whether a row belongs to a session, which can load its values."""
+    state = inspect(row)
+    return state.persistent or (row in session and state.persistent)  # `in` lets a deferred session take its rows
 
 
 async def load_attributes(entity: type[Entity], rows: list[Any], names: Collection[str]) -> None:
@@ -61,8 +70,6 @@ def rows_in(result: Any) -> Iterator[Entity]:
 def unloaded_attributes(row: Entity, read: type[Read] | None) -> Collection[str]:
     """Return what to load: what the variant shows, and the columns that were loaded before and have expired."""
     state = inspect(row)
-    if not state.persistent:
-        return ()
     columns = state.mapper.column_attrs
     loadable = {*columns.keys(), *(each.key for each in state.mapper.relationships if each.lazy not in NEVER_LOADED)}
     shown = loadable.intersection(read.model_fields if read else ())

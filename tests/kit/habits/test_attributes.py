@@ -8,15 +8,18 @@ from fastapi import APIRouter, Depends
 from pydantic import ConfigDict, model_validator
 from pydantic.alias_generators import to_camel
 from sqlalchemy import Column, Computed, String, func, inspect
+from sqlalchemy.ext.asyncio import AsyncAttrs
 from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import column_property, synonym
-from sqlmodel import Field, SQLModel, select
+from sqlmodel import Field, Relationship, SQLModel, select
 
 from kit import (
+    BIGINT,
     PRIVATE,
     Batch,
     Body,
     Changes,
+    Database,
     ListQuery,
     Name,
     OnError,
@@ -308,6 +311,91 @@ async def test_related_rows_that_the_response_model_has_are_loaded(router: APIRo
     await client.post(f"/books?author_id={created['id']}")
     (listed,) = (await client.get("/authors")).json()
     assert [book["title"] for book in listed["books"]] == ["Tea"]
+
+
+class TreeBase(SQLModel):
+    name: Name = Field(max_length=20)
+
+
+class HabitTree(TreeBase, HabitEntity, table=True):
+    """A table of plain columns, with related rows."""
+
+    __tablename__ = "habit_tree"
+    leaves: list["HabitLeaf"] = Relationship(back_populates="tree")
+
+
+class HabitLeaf(AsyncAttrs, TreeBase, HabitEntity, table=True):
+    __tablename__ = "habit_leaf"
+    tree_id: int | None = Field(default=None, foreign_key="habit_tree.id", sa_type=BIGINT)
+    tree: HabitTree | None = Relationship(back_populates="leaves", sa_relationship_kwargs={"lazy": "select"})
+
+
+class HabitTreeCreate(TreeBase, Body):
+    """A new tree."""
+
+
+class HabitLeafOfTree(Read):
+    name: str
+
+
+class HabitTreeRead(TreeBase, Read):
+    version: int
+    leaves: list[HabitLeafOfTree]
+
+
+@pytest.fixture
+async def tree(database: Database) -> int:
+    """Store a tree with a leaf, and provide its id."""
+    async with database.write() as session, session.begin():
+        tree = HabitTree(name="Ash", leaves=[HabitLeaf(name="old")])
+        session.add(tree)
+    return tree.id
+
+
+@pytest.mark.parametrize("options", [{}, {"response_model_exclude_none": True}])  # the latter has no shortcut
+async def test_related_rows_are_shown_after_every_operation(
+    router: APIRouter, serve: Serve, tree: int, options: Any
+) -> None:
+    @router.get("/{ident}", response_model=HabitTreeRead, **options)
+    async def read(ident: int, session: ReadSession) -> HabitTree:
+        return found(await session.get(HabitTree, ident))
+
+    @router.get("/", response_model=list[HabitTreeRead], **options)
+    async def several(session: ReadSession) -> list[HabitTree]:
+        return [found(await session.get(HabitTree, tree))]
+
+    @router.post("/", response_model=HabitTreeRead, status_code=201, **options)
+    async def create(new: HabitTreeCreate, session: Session) -> HabitTree:
+        row = HabitTree.model_validate(new)
+        session.add(row)
+        return row
+
+    @router.put("/{ident}", response_model=HabitTreeRead, **options)
+    async def replace(ident: int, new: HabitTreeCreate, session: Session) -> HabitTree:
+        row = found(await session.get(HabitTree, ident))
+        row.sqlmodel_update(new.model_dump())
+        return row
+
+    client = await serve(router)
+    leaves = [{"id": 1, "name": "old"}]
+    ash = {"id": tree, "name": "Ash", "version": 1, "leaves": leaves}
+    assert (await client.get(f"/{tree}")).json() == ash
+    assert (await client.get("/")).json() == [ash]
+    for number in (1, 2):
+        created = await client.post("/", json={"name": f"Elm {number}"})
+        assert (created.status_code, created.json()["leaves"]) == (201, [])
+        changed = await client.put(f"/{tree}", json={"name": f"Oak {number}"})
+        assert changed.json() == {"id": tree, "name": f"Oak {number}", "version": number + 1, "leaves": leaves}
+
+
+async def test_a_row_with_awaitable_attributes_loads_its_related_rows(
+    router: APIRouter, serve: Serve, tree: int
+) -> None:
+    @router.get("/")
+    async def read(session: ReadSession) -> str:
+        return (await found(await session.get(HabitLeaf, 1)).awaitable_attrs.tree).name  # type: ignore[no-any-return]
+
+    assert (await (await serve(router)).get("/")).json() == "Ash"
 
 
 @pytest.mark.parametrize(("table", "field"), [(HabitSafe, "code"), (HabitKey, "id")])
