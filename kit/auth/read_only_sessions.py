@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection, Select, TextClause, TextualSelect, UpdateBase, event
 from sqlalchemy.engine import Compiled, ExecutionContext
-from sqlalchemy.orm import FromStatement, ORMExecuteState, Session
+from sqlalchemy.orm import FromStatement, ORMExecuteState, Session, SessionTransaction
 from sqlalchemy.sql import visitors
 from sqlalchemy.sql.functions import FunctionElement
 
@@ -21,6 +21,8 @@ READING = frozenset({"select", "with", "values", "table", "explain", "show", "pr
 """The first words of SQL statements that only read."""
 WRITING = frozenset({"insert", "update", "delete", "merge"})
 """The words that mark a statement as writing, also within a WITH."""
+IN_TRANSACTION = {"isolation_level": "READ COMMITTED"}
+"""The execution options of a connection in a transaction in which each statement sees what is committed before it."""
 HIDES_WRITE: WeakKeyDictionary[Compiled, bool] = WeakKeyDictionary()
 """A cache of `refuse_hidden_write`: whether a compiled statement contains another that writes."""
 
@@ -49,9 +51,34 @@ def refuse_writing_statement(_: Connection, statement: object, *__: object) -> N
 class ReadOnlySession(CheckedSession):
     """The synchronous session of a `ReadSession`. It refuses writes."""
 
-    def connection(self, *values: Any, **options: Any) -> Connection:
-        """Return a connection that refuses writes too."""
-        connection = super().connection(*values, **options)
+    def begin(self, nested: bool = False) -> SessionTransaction:
+        """Begin a transaction or savepoint, as SQLAlchemy does. On PostgreSQL it replaces autocommit."""
+        if nested:
+            self.begin_transaction()
+            return super().begin(nested)
+        transaction = super().begin()
+        if self.is_on_postgresql:
+            self.trusted_connection(execution_options=IN_TRANSACTION)
+        return transaction
+
+    @property
+    def is_on_postgresql(self) -> bool:
+        return self.bind_of().dialect.name == "postgresql"
+
+    def begin_transaction(self) -> None:
+        """On PostgreSQL, replace autocommit by a transaction, which cursors and savepoints need."""
+        if not self.is_on_postgresql:
+            return
+        if self.trusted_connection().get_execution_options().get("isolation_level") == "AUTOCOMMIT":
+            self.commit()
+            self.trusted_connection(execution_options=IN_TRANSACTION)
+
+    def connection(self, bind_arguments: Any = None, execution_options: Any = None) -> Connection:
+        """Return a connection that refuses writes too. It has begun a transaction, unless options are given."""
+        connection = super().connection(bind_arguments, execution_options)
+        if not execution_options:
+            self.begin_transaction()
+            connection = self.trusted_connection(bind_arguments)
         if not event.contains(connection, "before_execute", refuse_writing_statement):
             event.listen(connection, "before_execute", refuse_writing_statement)
         return connection
@@ -83,6 +110,13 @@ def refuse_write(state: ORMExecuteState) -> None:
         raise read_only()
     if not isinstance(core, Select) and any(map(is_writing, parts_of(state))):
         raise read_only()
+
+
+def begin_for_cursor(session: ReadOnlySession, state: ORMExecuteState) -> None:
+    """Begin a transaction on PostgreSQL for a statement whose rows a cursor of the database returns in parts."""
+    options = state.execution_options
+    if options.get("stream_results") or options.get("yield_per"):
+        session.begin_transaction()
 
 
 def refuse_hidden_write(

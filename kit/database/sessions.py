@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 from sqlalchemy import event, inspect
 from sqlalchemy.ext import asyncio as asyncio_orm
-from sqlalchemy.ext.asyncio import AsyncResult, AsyncSessionTransaction
+from sqlalchemy.ext.asyncio import AsyncSessionTransaction
 from sqlalchemy.orm import Mapper, undefer
 from sqlalchemy.orm.interfaces import ORMOption
 from sqlmodel import col, func, select
@@ -78,6 +78,7 @@ class _Session(AsyncSession):
 class ReadSession(_Session):
     """An `AsyncSession` that only reads, in autocommit: each statement sees what is committed when it begins.
 
+    It begins a transaction on PostgreSQL for what needs one: cursors, savepoints, `begin` and `connection`.
     With `restricted`, it returns only rows that belong to the principal, unless the principal is a superuser.
     """
 
@@ -86,12 +87,6 @@ class ReadSession(_Session):
     def __init__(self, engine: "AsyncEngine", opener: Opener, *, restricted: bool = False) -> None:
         super().__init__(engine, expire_on_commit=False, autoflush=False, info={RESTRICTED_READS: restricted})
         self.opener = opener
-
-    async def stream(self, statement: Any, *values: Any, **options: Any) -> AsyncResult[Any]:
-        """Stream a result. On PostgreSQL this begins a transaction, which a cursor needs."""
-        await self.run_sync(_begin_for_cursor)
-        result: AsyncResult[Any] = await super().stream(statement, *values, **options)
-        return result
 
     async def gather(self, *queries: Callable[[Self], Awaitable[Any]]) -> list[Any]:
         """Run queries concurrently, each with its own session and connection, and return their results in order.
@@ -135,9 +130,10 @@ class WriteSession(_Session):
     async def get(self, entity: type[M], ident: Any, **options: Any) -> M | None:  # type: ignore[override]
         """Return the row with this id, locked until the transaction ends, unless `with_for_update=False`.
 
+        Rows that are loaded together with it by a join are not locked: PostgreSQL refuses that for an outer join.
         Raises a 403 if the session is restricted and the row does not belong to the principal.
         """
-        if options.setdefault("with_for_update", True) is False:
+        if options.setdefault("with_for_update", {"of": entity}) is False:
             del options["with_for_update"]
         elif options.get("options"):  # SQLAlchemy compares the version of a locked row, so it must be loaded
             options["options"] = [*options["options"], *_version_of(entity)]
@@ -223,12 +219,3 @@ def _version_of(entity: Any) -> list[ORMOption]:
     mapper = inspect(entity)
     column = mapper.version_id_col
     return [] if column is None else [undefer(mapper.get_property_by_column(column).class_attribute)]
-
-
-def _begin_for_cursor(session: Any) -> None:
-    """On PostgreSQL, replace autocommit by a transaction, if the session has not begun one."""
-    connection = session.trusted_connection()
-    level = connection.get_execution_options().get("isolation_level")
-    if level == "AUTOCOMMIT" and connection.dialect.name == "postgresql":
-        session.commit()
-        session.trusted_connection(execution_options={"isolation_level": "READ COMMITTED"})

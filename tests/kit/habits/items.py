@@ -109,7 +109,9 @@ class HabitAuthor(AsyncAttrs, HabitEntity, table=True):
     model_config = ConfigDict(ignored_types=(hybrid_property, AssociationProxy))  # type: ignore[assignment]
 
     name: Name = Field(max_length=20)
-    books: list[HabitBook] = Relationship(back_populates="author", cascade_delete=True)
+    books: list[HabitBook] = Relationship(
+        back_populates="author", cascade_delete=True, sa_relationship_kwargs={"lazy": "select"}
+    )
     titles: ClassVar[Any] = association_proxy("books", "title")
 
     @hybrid_property
@@ -122,8 +124,8 @@ class HabitAuthor(AsyncAttrs, HabitEntity, table=True):
         return func.substr(cls.name, 1, 1)
 
 
-COUNT_OF_BOOKS = select(func.count()).where(col(HabitBook.author_id) == HabitAuthor.id).scalar_subquery()
-inspect(HabitAuthor).add_property("count_of_books", column_property(COUNT_OF_BOOKS))
+COUNT_OF_BOOKS = select(func.count()).where(col(HabitBook.author_id) == HabitAuthor.id).correlate_except(HabitBook)
+inspect(HabitAuthor).add_property("count_of_books", column_property(COUNT_OF_BOOKS.scalar_subquery()))
 
 TABLES = REGISTRY.metadata.sorted_tables
 NO_BOX = 4711

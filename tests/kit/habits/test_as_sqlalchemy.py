@@ -24,7 +24,14 @@ from sqlalchemy import (
     union_all,
     update,
 )
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import (
+    IntegrityError,
+    InvalidRequestError,
+    MissingGreenlet,
+    MultipleResultsFound,
+    NoResultFound,
+    StatementError,
+)
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.orm import (
     Session as SyncSession,
@@ -54,6 +61,8 @@ pytestmark = pytest.mark.exhaustive
 Case = Callable[[Any], Awaitable[Any]]
 READS: dict[str, Case] = {}
 WRITES: dict[str, Case] = {}
+RAISED: dict[str, tuple[type[Exception], ...]] = {}
+"""The exceptions of those cases that raise, so that no other exception is compared unnoticed."""
 Author: Any = HabitAuthor
 Book: Any = HabitBook
 AUTHORS = select(HabitAuthor).order_by(Author.id)
@@ -71,33 +80,49 @@ def writes(case: Case) -> Case:
     return case
 
 
+def raises(*failures: type[Exception]) -> Callable[[Case], Case]:
+    """Register the exception that a case raises, if there are several one of them."""
+
+    def register(case: Case) -> Case:
+        RAISED[case.__name__] = failures
+        return case
+
+    return register
+
+
 async def outcome(case: Case, session: Any) -> Any:
-    """Return the result of a case, or the class of its exception."""
-    try:
+    """Return the result of a case, or the class of the exception that it is registered to raise."""
+    expected = RAISED.get(case.__name__)
+    if expected is None:
         return await case(session)
-    except Exception as failure:
-        return type(failure).__name__
+    with pytest.raises(expected) as failure:
+        await case(session)
+    return failure.type.__name__
 
 
 # Reading
 
 
 @reads
+@raises(NoResultFound)
 async def one_of_none(session: Any) -> Any:
     return (await session.scalars(select(HabitAuthor).where(Author.name == "Nobody"))).one()
 
 
 @reads
+@raises(MultipleResultsFound)
 async def one_of_many(session: Any) -> Any:
     return (await session.scalars(AUTHORS)).one()
 
 
 @reads
+@raises(MultipleResultsFound)
 async def one_or_none_of_many(session: Any) -> Any:
     return (await session.execute(AUTHORS)).scalar_one_or_none()
 
 
 @reads
+@raises(NoResultFound)
 async def get_one_of_none(session: Any) -> Any:
     return await session.get_one(HabitAuthor, 99)
 
@@ -155,6 +180,7 @@ async def load_by_join(session: Any) -> Any:
 
 
 @reads
+@raises(InvalidRequestError)
 async def load_by_join_without_unique(session: Any) -> Any:
     return (await session.scalars(AUTHORS.options(joinedload(Author.books)))).all()
 
@@ -171,11 +197,13 @@ async def load_of_a_join(session: Any) -> Any:
 
 
 @reads
+@raises(InvalidRequestError)
 async def load_that_is_refused(session: Any) -> Any:
     return (await session.scalars(AUTHORS.options(raiseload(Author.books)))).first().books
 
 
 @reads
+@raises(MissingGreenlet, StatementError)
 async def lazy_load(session: Any) -> Any:
     return (await session.get(HabitAuthor, 1)).books
 
@@ -284,7 +312,7 @@ async def deferred_columns(session: Any) -> Any:
 async def results(session: Any) -> Any:
     columns = select(HabitBook.title, HabitBook.pages).order_by(Book.id)
     mappings = [dict(row) for row in (await session.execute(columns)).mappings()]
-    tuples = [tuple(row) for row in (await session.execute(columns)).tuples()]
+    tuples = [tuple(row) for row in await session.execute(columns)]
     many = [tuple(row) for row in (await session.execute(columns)).fetchmany(2)]
     parts = [len(part) for part in (await session.execute(columns)).partitions(2)]
     row = (await session.execute(columns)).first()
@@ -335,7 +363,8 @@ async def entities_and_columns(session: Any) -> Any:
 async def streams(session: Any) -> Any:
     rows = [row.title async for row in await session.stream_scalars(BOOKS)]
     parts = [len(part) async for part in (await session.stream(BOOKS)).partitions(2)]
-    return [rows, parts, len((await session.scalars(BOOKS.execution_options(yield_per=1))).all())]
+    in_parts = BOOKS.execution_options(yield_per=1)
+    return [rows, parts, await session.run_sync(lambda sync: [book.title for book in sync.scalars(in_parts)])]
 
 
 @reads

@@ -7,7 +7,7 @@ import pytest
 from fastapi import APIRouter, HTTPException
 from fastapi.responses import PlainTextResponse
 from sqlalchemy import delete, func, insert, text, update
-from sqlalchemy.exc import IntegrityError, NoResultFound
+from sqlalchemy.exc import DBAPIError, IntegrityError, NoResultFound
 from sqlalchemy.orm import defer, load_only
 from sqlalchemy.orm.exc import StaleDataError
 from sqlmodel import col, select
@@ -66,6 +66,55 @@ async def test_both_sessions_read(router: APIRouter, serve: Any) -> None:
     expected = ["a", "b", ["a", "b", "c"], ["a", "b", "c"], 3, [["a"], ["b"], ["c"]], ["a", "b", "c"], "a"]
     assert (await client.get("/a")).json() == expected
     assert (await client.post("/a")).json() == expected
+
+
+async def by_parts(session: Any) -> list[str]:
+    return await session.run_sync(lambda sync: list(sync.scalars(NAMES.execution_options(yield_per=1))))  # type: ignore[no-any-return]
+
+
+async def by_options(session: Any) -> list[str]:
+    options = {"stream_results": True}
+    return await session.run_sync(lambda sync: sync.scalars(NAMES, execution_options=options).all())  # type: ignore[no-any-return]
+
+
+async def by_stream(session: Any) -> list[str]:
+    return [name async for name in await session.stream_scalars(NAMES)]
+
+
+async def by_stream_in_block(session: Any) -> list[str]:
+    async with session.begin():
+        return await by_stream(session)
+
+
+async def by_stream_of_connection(session: Any) -> list[str]:
+    connection = await session.connection()
+    async with connection.begin_nested():
+        return [name async for name in await connection.stream_scalars(NAMES)]
+
+
+async def in_savepoint(session: Any) -> list[str]:
+    async with session.begin_nested():
+        names = (await session.scalars(NAMES)).all()
+    with pytest.raises(DBAPIError):
+        async with session.begin_nested():
+            await session.execute(text("SELECT nonsense FROM habit_item"))
+    assert len((await session.scalars(NAMES)).all()) == len(names)
+    return names  # type: ignore[no-any-return]
+
+
+@pytest.mark.each_engine
+@pytest.mark.usefixtures("stored")
+@pytest.mark.parametrize(
+    "names_by", [by_options, by_parts, by_stream, by_stream_in_block, by_stream_of_connection, in_savepoint]
+)
+async def test_a_session_that_reads_has_cursors_and_savepoints(router: APIRouter, serve: Any, names_by: Any) -> None:
+    @router.get("/")
+    async def read(session: ReadSession) -> list[str]:
+        await session.get(HabitItem, 1)  # by the first connection, in autocommit
+        await session.commit()
+        return [*await names_by(session), *await names_by(session)]
+
+    assert (await (await serve(router)).get("/")).json() == [*"abcabc"]
 
 
 @pytest.mark.usefixtures("stored")
