@@ -1,12 +1,14 @@
 """Rows from bodies: `Entity.model_validate(body)` without a second validation of the same values.
 
-This is possible if the body is an argument of the handler that was not changed since its validation, and if every rule
-of the entity (a type, constraint, validator or setting) is one of the body's class too.
+This is possible if the body is an argument of the handler that was not changed since its validation, and has immutable
+values only, and if every rule of the entity (a type, constraint, validator or setting) is one of the body's class too.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from copy import copy
+from copy import deepcopy
 from functools import cache, partial
+from operator import is_not
+from types import NoneType
 from typing import Any, cast
 
 from pydantic_core import PydanticUndefined
@@ -15,12 +17,14 @@ from sqlalchemy.orm.attributes import manager_of_class
 from sqlmodel import SQLModel
 
 from kit.fast.listeners import of_object
-from kit.fast.mappings import mapping_of
+from kit.fast.mappings import IMMUTABLE, mapping_of
 from kit.models.annotations import rules_of
 from kit.models.children import nested_bodies
 from kit.models.entities import Body, Entity
 from kit.models.kinds import shape_of_field
 
+USUAL = frozenset((*IMMUTABLE, NoneType))
+"""The types of most values. They are immutable, and so are those of their subclasses, such as enums."""
 SQLALCHEMY_LISTENERS = 1
 """The number of `init` listeners of SQLAlchemy itself."""
 DECORATORS = ("validators", "field_validators", "root_validators", "model_validators")
@@ -31,24 +35,37 @@ OTHER_SETTINGS = frozenset({"extra", "table", "registry", "title", "json_schema_
 
 
 class ValidatedBodies:
-    """The bodies among the arguments of a handler, each with a copy of its validated values."""
+    """The bodies among the arguments of a handler, each with a copy of its validated values.
+
+    A body with a mutable value, such as a list, is left out: validation copies the list for each row, and a list that
+    was changed in place has to be validated again.
+    """
 
     def __init__(self, arguments: Iterable[object]) -> None:
         self._values: dict[int, tuple[Body, Mapping[str, Any]]] = {}
         for argument in arguments:
             for body in argument if isinstance(argument, list) else (argument,):
-                if isinstance(body, Body):
+                if isinstance(body, Body) and are_immutable(vars(body).values()):
                     self._values[id(body)] = body, dict(vars(body))
 
     def row_of(self, entity: type[Entity], body: object) -> Entity | None:
         """Return the row that `entity.model_validate(body)` would return; None if it has to be called."""
         _, values = self._values.get(id(body), (None, None))
-        if values is None or vars(body) != values:
+        if values is None or is_changed(vars(body), values):
             return None
         defaults = defaults_of(entity, cast("type[Body]", type(body)))
         if defaults is None or has_listeners(entity):
             return None
         return new_row(entity, defaults, values)
+
+
+def are_immutable(values: Collection[Any]) -> bool:
+    return USUAL.issuperset(map(type, values)) or all(isinstance(value, (*IMMUTABLE, NoneType)) for value in values)
+
+
+def is_changed(values: Mapping[str, Any], before: Mapping[str, Any]) -> bool:
+    """Return whether a value was replaced, also by one that is equal but has another type, such as `True` for `1`."""
+    return values != before or any(map(is_not, values.values(), before.values()))
 
 
 Defaults = Mapping[str, Callable[[], Any] | None]
@@ -80,7 +97,7 @@ def defaults_of(entity: type[Entity], body: type[Body]) -> Defaults | None:
         other = body.model_fields.get(name)
         if other is not None and comparable(*rules_of(field)) != comparable(*rules_of(other)):
             return None
-        if other is None and field.is_required():
+        if other is None and (field.is_required() or field.validate_default):
             return None
         if other is not None and other.default is None and not shape_of_field(other).is_nullable:
             return None  # the default is not validated
@@ -98,9 +115,21 @@ def is_of_pydantic(rule: object) -> bool:
 
 
 def default_factory(field: Any) -> Callable[[], Any]:
-    """Return a function that returns the default of a field, as a new object for each call."""
+    """Return a function that returns the default of a field: for each row a deep copy if it is mutable, as pydantic."""
     factory: Any = field.default_factory
-    return factory if factory not in (None, PydanticUndefined) else partial(copy, field.default)
+    if factory not in (None, PydanticUndefined):
+        made: Callable[[], Any] = factory
+        return made
+    return (lambda: field.default) if is_hashable(field.default) else partial(deepcopy, field.default)
+
+
+def is_hashable(value: object) -> bool:
+    """Return whether a value can be hashed. pydantic copies the defaults that cannot, such as a tuple with a list."""
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return True
 
 
 def has_same_rules(entity: type[Entity], body: type[Body]) -> bool:

@@ -8,7 +8,7 @@ from sqlalchemy.ext.associationproxy import AssociationProxy, association_proxy
 from sqlalchemy.ext.asyncio import AsyncAttrs
 from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import column_property, registry, validates
-from sqlmodel import Field, Relationship, SQLModel, col, func, select
+from sqlmodel import JSON, Field, Relationship, SQLModel, col, func, select
 
 from kit import BIGINT, PRIVATE, Body, Changes, Entity, ListQuery, Name, Read, Stamped
 
@@ -126,6 +126,32 @@ class HabitAuthor(AsyncAttrs, HabitEntity, table=True):
 
 COUNT_OF_BOOKS = select(func.count()).where(col(HabitBook.author_id) == HabitAuthor.id).correlate_except(HabitBook)
 inspect(HabitAuthor).add_property("count_of_books", column_property(COUNT_OF_BOOKS.scalar_subquery()))
+
+
+class CrateBase(SQLModel):
+    name: Name = Field(max_length=20)
+    weight: int = 1
+    tags: list[Any] = Field(default=[], sa_type=JSON, max_length=3)
+
+
+class HabitCrate(CrateBase, HabitEntity, table=True):
+    """A table with mutable values and defaults."""
+
+    __tablename__ = "habit_crate"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    settings: dict[str, Any] = Field(default={"log": []}, sa_type=JSON)
+
+
+class HabitCrateCreate(CrateBase, Body):
+    """A new crate, without settings."""
+
+
+class HabitCrateRead(CrateBase, Read):
+    """A crate."""
+
+    settings: dict[str, Any]
+
 
 TABLES = REGISTRY.metadata.sorted_tables
 NO_BOX = 4711
