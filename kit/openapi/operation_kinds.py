@@ -3,8 +3,9 @@
 from typing import get_args, get_origin
 
 from kit.models.reads import Read
+from kit.operations.dependants import dependencies_of, query_variant
 from kit.operations.preconditions import precondition_of
-from kit.operations.route import Operation, dependencies_of, query_variant
+from kit.operations.route import Operation
 from kit.query.list_query import ListQuery
 
 

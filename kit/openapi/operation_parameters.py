@@ -6,7 +6,8 @@ from typing import Any
 
 from kit.openapi.operation_kinds import has_etag, has_precondition, is_read
 from kit.openapi.responses import TAG, TEXT, Json
-from kit.operations.route import Operation, dependencies_of, query_variant
+from kit.operations.dependants import dependencies_of, query_variant
+from kit.operations.route import Operation
 from kit.query.list_query import ListQuery
 
 ORDER = ("limit", "sort", "q", "include", "include_limit", "fields", "count", "cursor", "offset")  # then the filters

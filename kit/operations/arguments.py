@@ -19,11 +19,12 @@ from starlette.responses import Response
 
 from kit.auth.authentication import PRINCIPAL
 from kit.operations.callers import check_permission, get_caller
+from kit.operations.dependants import query_variant
 from kit.operations.dependencies import commit_before_response, compose_text, get_read_session, get_session
 from kit.operations.handlers import Handler, awaitable
 from kit.operations.preconditions import precondition_of
 from kit.operations.results import loaded_and_converted
-from kit.operations.route import Operation, query_variant
+from kit.operations.route import Operation
 from kit.operations.unit_of_work import UNIT, Handle, Unit
 
 Resolver = Callable[[Unit], Any]

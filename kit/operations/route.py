@@ -3,7 +3,7 @@
 import functools
 import inspect
 import re
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from typing import Any, ClassVar
 
 from fastapi.datastructures import Default, DefaultPlaceholder
@@ -11,7 +11,6 @@ from fastapi.dependencies.models import Dependant
 from fastapi.params import Depends, Form
 from fastapi.routing import APIRoute
 from fastapi.utils import generate_unique_id
-from pydantic import BaseModel
 from sqlalchemy import orm
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import Request
@@ -20,10 +19,11 @@ from starlette.responses import Response
 from kit.auth.permissions import Permissions, Who
 from kit.models.entities import Entity
 from kit.operations.commits import SessionResponse
+from kit.operations.dependants import declared_parameters, dependencies_of, is_of_the_kit
 from kit.operations.handlers import is_generator
 from kit.operations.results import with_converted_result
 from kit.operations.unit_of_work import Handle, perform
-from kit.query.list_query import ListQuery
+from kit.query.parameters import DeclaredParameters
 from kit.runtime import runtime_of
 
 
@@ -83,12 +83,11 @@ class Operation(APIRoute):
         self.permission, self.read_permission = next(iter(self.permission_by_method.values())), self.permissions.read
         self.is_generator = is_generator(endpoint)
         self.takes_form = self.body_field is not None and isinstance(self.body_field.field_info, Form)
-        self.has_known_parameters = True
         self.ends_dependencies = False
         """Whether a dependency ends after the handler and before the response."""
-        self.declared_parameters: list[str] = []
-        self.single_parameters: list[str] = []
-        self.inspect_parameters(self.dependant)
+        self.declared = DeclaredParameters()
+        """The query parameters of the handler and its dependencies, those of routers included."""
+        self.inspect_dependencies(self.dependant)
 
     def __eq__(self, other: object) -> bool:
         """Compare by identity. Starlette compares path, endpoint and methods, but operations have further options."""
@@ -97,14 +96,17 @@ class Operation(APIRoute):
     def __hash__(self) -> int:
         return id(self)
 
-    def inspect_parameters(self, dependant: Dependant) -> None:
-        """Store facts about the query parameters of the handler and its dependencies, those of routers included."""
-        parameters = dict(query_parameters(dependant))
-        self.has_known_parameters &= not reads_request(dependant)
+    def inspect_dependencies(self, dependant: Dependant) -> None:
+        """Store facts about the handler and its dependencies, those of routers included."""
+        self.declared = self.declared.joined(declared_parameters(dependant))
         self.ends_dependencies |= any(map(ends_before_response, dependencies_of(dependant)))
-        self.declared_parameters = list(dict.fromkeys([*self.declared_parameters, *parameters]))
-        single = [name for name, is_single in parameters.items() if is_single]
-        self.single_parameters = list(dict.fromkeys([*self.single_parameters, *single]))
+
+    def declared_in(self, app: Any) -> DeclaredParameters:
+        """Return the query parameters while dependencies are overridden in this application."""
+        declared = [
+            declared_parameters(context.dependant, app.dependency_overrides) for context in app.contexts[id(self)]
+        ]
+        return functools.reduce(DeclaredParameters.joined, declared)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         return functools.partial(serve, self, super().get_route_handler())
@@ -144,50 +146,7 @@ def allowing(**who: Who) -> type[Operation]:
     return type("Operation", (Operation,), {"permissions": Permissions(**who)})
 
 
-def dependencies_of(dependant: Dependant) -> Iterator[Dependant]:
-    """Yield the `Dependant`s of a handler and of all its dependencies."""
-    yield dependant
-    for part in dependant.dependencies:
-        yield from dependencies_of(part)
-
-
 def ends_before_response(dependant: Dependant) -> bool:
     """Return whether a dependency has `yield` and `scope="function"`, and is not part of the kit."""
     call = dependant.call
     return call is not None and dependant.scope == "function" and is_generator(call) and not is_of_the_kit(dependant)
-
-
-def query_variant(dependant: Dependant) -> type[ListQuery] | None:
-    """Return the `ListQuery` class of a dependency; None for other dependencies."""
-    maker = getattr(dependant.call, "__self__", dependant.call)
-    return maker if isinstance(maker, type) and issubclass(maker, ListQuery) else None
-
-
-def query_parameters(dependant: Dependant) -> Iterator[tuple[str, bool]]:
-    """Yield the query parameters that FastAPI reads for a handler, each with whether it may be given only once."""
-    for part in dependencies_of(dependant):
-        for field in part.query_params:
-            kind = field.field_info.annotation
-            if isinstance(kind, type) and issubclass(kind, BaseModel):  # a model of parameters
-                yield from ((info.alias or name, False) for name, info in kind.model_fields.items())
-            else:
-                yield field.alias, not is_sequence(kind)
-
-
-def is_sequence(kind: Any) -> bool:
-    return getattr(kind, "__origin__", kind) in (list, set, tuple, frozenset) or any(
-        getattr(part, "__origin__", part) in (list, set, tuple, frozenset) for part in getattr(kind, "__args__", ())
-    )
-
-
-def reads_request(dependant: Dependant) -> bool:
-    """Return whether a handler may read query parameters that it does not declare: by `ListQuery` or by the request."""
-    return any(
-        query_variant(part) is not None
-        or (bool(part.request_param_name or part.http_connection_param_name) and not is_of_the_kit(part))
-        for part in dependencies_of(dependant)
-    )
-
-
-def is_of_the_kit(dependant: Dependant) -> bool:
-    return str(getattr(dependant.call, "__module__", "")).startswith("kit.")

@@ -31,7 +31,7 @@ from kit.operations import idempotency
 from kit.operations.callers import get_caller, route_permission
 from kit.operations.idempotency_keys import IdempotencyKey, key_of
 from kit.operations.preconditions import created_only
-from kit.query.parameters import refuse_repeated, refuse_unknown
+from kit.query.parameters import declared_by
 from kit.runtime import Runtime, runtime_of
 
 if TYPE_CHECKING:
@@ -105,9 +105,8 @@ async def _write(
 
 
 def _refuse_unknown_parameters(route: "Operation", request: Request) -> None:
-    if request.scope["query_string"] and route.has_known_parameters:
-        refuse_unknown(route.declared_parameters, request.query_params)
-        refuse_repeated(route.single_parameters, request.query_params)
+    if request.scope["query_string"]:
+        declared_by(route, request.scope["app"]).check(request)
 
 
 async def _body(runtime: Runtime, route: "Operation", request: Request, given: Mapping[bytes, bytes]) -> bytes:

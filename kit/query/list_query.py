@@ -1,6 +1,6 @@
 """List queries: the query parameters of a list, to filter, search, sort, paginate, select fields, and embed rows."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -31,7 +31,7 @@ from kit.query.embedding import (
 )
 from kit.query.filters import OPERATORS, filters_of
 from kit.query.page_selects import MAX_LIMIT, MAX_OFFSET, Statement
-from kit.query.parameters import Parameter, comma_separated
+from kit.query.parameters import Parameter, comma_separated, declared_by
 from kit.query.searching import found_in, prefilters
 from kit.query.values import MAX_TEXT, YesNoEstimated, integer
 from kit.runtime import MAX_PAGE_SIZE, Runtime, runtime_of
@@ -161,7 +161,8 @@ class ListQuery:
         self.secret: bytes = self.secrets[0]
         self.max_page_size = self.runtime.max_page_size
         self.text: bytes = request.scope["query_string"]
-        self.given = parameter.read_again(parameters, request, declared_by(request)) if self.text else {}
+        others = declared_by(request.scope.get("route"), request.scope["app"])
+        self.given = parameter.read_again(parameters, request, others) if self.text else {}
         self.served = request.scope.get(REQUESTS)
         self.fields: list[str] | None = self.given.get("fields")
         self.included = list(dict.fromkeys(self.given.get("include", ())))
@@ -259,9 +260,3 @@ def is_list_of(model: type[Any], name: str) -> bool:
     """Return whether a relationship is to many rows, by its annotation. Mappers are not configured yet."""
     kinds = [vars(part).get("__annotations__", {}).get(name) for part in model.__mro__]
     return any("list[" in str(kind).lower() for kind in kinds)
-
-
-def declared_by(request: Request) -> Collection[str]:
-    """Return the query parameters that the handler and its dependencies declare in addition to the `ListQuery`."""
-    declared: Collection[str] = getattr(request.scope.get("route"), "declared_parameters", ())
-    return declared

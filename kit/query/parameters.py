@@ -32,6 +32,48 @@ class ParameterType:
         return self.adapter.json_schema()
 
 
+@dataclass(frozen=True)
+class DeclaredParameters:
+    """The query parameters that FastAPI reads for an operation."""
+
+    names: tuple[str, ...] = ()
+    single: tuple[str, ...] = ()
+    """The parameters that may be given only once."""
+    allows_others: bool = False
+    """Whether all others are accepted, by a model with `extra="allow"`."""
+    is_complete: bool = True
+    """Whether there are no others. A `ListQuery` has others; a handler or dependency that takes the request may."""
+
+    def joined(self, other: "DeclaredParameters") -> "DeclaredParameters":
+        """Return the parameters of an operation whose router is included by two others, with their dependencies."""
+        repeatable = {name for part in (self, other) for name in part.names if name not in part.single}
+        names = tuple(dict.fromkeys([*self.names, *other.names]))
+        return DeclaredParameters(
+            names,
+            tuple(name for name in names if name not in repeatable),
+            allows_others=self.allows_others or other.allows_others,
+            is_complete=self.is_complete and other.is_complete,
+        )
+
+    def check(self, request: HTTPConnection) -> None:
+        """Raise a 422 if a parameter of a request is unknown, or is repeated although it is no list."""
+        if self.is_complete and not self.allows_others:
+            refuse_unknown(self.names, request.query_params)
+        if self.single:
+            refuse_repeated(self.single, request.query_params)
+
+
+NOTHING_DECLARED = DeclaredParameters()
+
+
+def declared_by(route: Any, app: Any) -> DeclaredParameters:
+    """Return the query parameters that FastAPI reads for a route; those of overrides while there are any."""
+    if not hasattr(route, "declared"):
+        return NOTHING_DECLARED
+    declared: DeclaredParameters = route.declared_in(app) if app.dependency_overrides else route.declared
+    return declared
+
+
 _types: dict[int, tuple[Any, ParameterType]] = {}
 _lists: dict[tuple[int, int], tuple[Any, Any]] = {}
 """Caches by the `id()` of a type, because not all types are hashable. The type is stored too, to keep its id unique."""
@@ -96,10 +138,12 @@ _read: dict[tuple[int, bytes], tuple[Mapping[str, Parameter], dict[str, Any]]] =
 """A cache of the values of short query strings, by the `id()` of the known parameters, which are stored too."""
 
 
-def read_again(known: Mapping[str, Parameter], request: HTTPConnection, others: Collection[str]) -> dict[str, Any]:
+def read_again(
+    known: Mapping[str, Parameter], request: HTTPConnection, others: DeclaredParameters = NOTHING_DECLARED
+) -> dict[str, Any]:
     """Return `read` for the query string of a request. The values of a short query string are cached."""
     text: bytes = request.scope["query_string"]
-    if others or len(text) > MAX_REMEMBERED:
+    if others.names or others.allows_others or len(text) > MAX_REMEMBERED:
         return read(known, request.query_params, others)
     key = id(known), text
     if key not in _read:
@@ -110,12 +154,15 @@ def read_again(known: Mapping[str, Parameter], request: HTTPConnection, others: 
     return {name: list(value) if isinstance(value, list) else value for name, value in _read[key][1].items()}
 
 
-def read(known: Mapping[str, Parameter], given: QueryParams, others: Collection[str] = ()) -> dict[str, Any]:
+def read(
+    known: Mapping[str, Parameter], given: QueryParams, others: DeclaredParameters = NOTHING_DECLARED
+) -> dict[str, Any]:
     """Return the values of the given parameters. Raises a 422 for unknown, repeated and invalid parameters.
 
-    `others` are the names of further parameters, which FastAPI reads.
+    `others` are further parameters, which FastAPI reads.
     """
-    refuse_unknown([*known, *others] if others else known, given)
+    if not others.allows_others:
+        refuse_unknown([*known, *others.names] if others.names else known, given)
     refuse_repeated([name for name in given if name in known and not known[name].listed], given)
     values, errors = {}, []
     for name in given:

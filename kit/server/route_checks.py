@@ -10,8 +10,9 @@ from fastapi.params import Form
 from fastapi.routing import APIRoute, APIWebSocketRoute
 
 from kit.operations.callers import check_permission
+from kit.operations.dependants import dependencies_of, query_variant
 from kit.operations.dependencies import get_read_session, get_session
-from kit.operations.route import Operation, dependencies_of, query_variant
+from kit.operations.route import Operation
 from kit.operations.unit_of_work import SAFE
 from kit.server.annotations import function_of, returned_by, tables_in
 from kit.server.guards import is_guarded

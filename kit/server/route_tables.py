@@ -9,8 +9,9 @@ from fastapi.routing import APIRoute, APIWebSocketRoute, RouteContext
 
 from kit.auth.permissions import Who
 from kit.operations.arguments import direct_handle
+from kit.operations.dependants import dependencies_of, query_variant
 from kit.operations.dependencies import get_session
-from kit.operations.route import Operation, dependencies_of, query_variant
+from kit.operations.route import Operation
 from kit.operations.unit_of_work import Handle
 from kit.server.routes import Entry
 

@@ -188,7 +188,7 @@ class Service(FastAPI):
         for entry in self.entries:
             guard(entry.route, entry.served)
             if isinstance(entry.route, Operation):
-                entry.route.inspect_parameters(entry.context.dependant)
+                entry.route.inspect_dependencies(entry.context.dependant)
         frontends = [f"FRONTEND {path}" for path in self.frontends.routers]
         errors = startup_errors(self.entries, self.public, self.closed, frontends, self.router)
         if errors:

@@ -9,7 +9,8 @@ from sqlmodel import SQLModel
 from kit.models.entities import Entity
 from kit.models.privacy import private_fields
 from kit.models.reads import Read
-from kit.operations.route import Operation, dependencies_of, query_variant
+from kit.operations.dependants import dependencies_of, query_variant
+from kit.operations.route import Operation
 from kit.server.annotations import models_in, returned_by
 from kit.server.routes import Entry
 

@@ -13,7 +13,8 @@ from sqlalchemy import Table, UniqueConstraint, inspect
 
 from kit import Entity, ListQuery, Service, Who
 from kit.models.kinds import shape_of_field
-from kit.operations.route import Operation, dependencies_of, query_variant
+from kit.operations.dependants import dependencies_of, query_variant
+from kit.operations.route import Operation
 from tests.contract.field import Field, Json, fields_of, resolved
 from tests.engines import Client
 

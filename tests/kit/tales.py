@@ -81,7 +81,7 @@ def asked(database: Database, kind: type[ListQuery], **given: Any) -> Any:
     query: Any = kind.__new__(kind)
     query.secret, query.secrets, query.root_path, query.related = bytes(32), [bytes(32)], "", {}
     texts = QueryParams({name: str(value) for name, value in given.items()})
-    query.given, query.runtime, query.hidden = parameters.read(kind.parameters, texts, ()), Runtime(database), NO_FIELDS
+    query.given, query.runtime, query.hidden = parameters.read(kind.parameters, texts), Runtime(database), NO_FIELDS
     query.fields, query.included = None, []
     return query
 

@@ -77,7 +77,7 @@ def test_the_values_of_a_short_query_string_are_remembered(monkeypatch: pytest.M
     monkeypatch.setattr(parameters, "MAX_KNOWN", 1)
 
     def values(query: str) -> dict[str, Any]:
-        return read_again(LISTED, Request({"type": "http", "query_string": query.encode()}), ())
+        return read_again(LISTED, Request({"type": "http", "query_string": query.encode()}))
 
     values("value__in=a,b")["value__in"].append("c")
     assert values("value__in=a,b") == {"value__in": ["a", "b"]}

@@ -158,7 +158,7 @@ def asked(kind: type[ListQuery], text: str = "") -> ListQuery:
     """Return a query with these parameters, without a request."""
     query = kind.__new__(kind)
     query.text, query.secret, query.secrets = text.encode(), bytes(32), [bytes(32)]
-    query.given = parameters.read(kind.parameters, QueryParams(text), ())
+    query.given = parameters.read(kind.parameters, QueryParams(text))
     query.fields = query.given.get("fields")
     query.included = list(query.given.get("include", ()))
     query.root_path, query.related = "", {}
