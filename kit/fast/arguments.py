@@ -15,7 +15,9 @@ from fastapi.params import Form
 from fastapi.routing import RouteContext
 from pydantic_core import PydanticUndefined
 
-from kit.operations.arguments import RESOLVERS, SERVED_BY_UNIT, NamedResolver
+from kit.operations.arguments import NamedResolver, resolvers_of
+from kit.operations.arguments import resolver_of as plain_resolver_of
+from kit.operations.handlers import is_generator
 from kit.operations.unit_of_work import Unit
 
 
@@ -44,8 +46,8 @@ class Arguments:
         is_form = any(isinstance(field.field_info, Form) for field in dependant.body_params)
         if any(special) or is_form or dependant.header_params or dependant.cookie_params:
             return None
-        resolvers = [resolver_of(part) for part in dependant.dependencies if part.call not in SERVED_BY_UNIT]
-        return cls(route, [found for found in resolvers if found]) if all(resolvers) else None
+        resolvers = resolvers_of(dependant, resolver_of)
+        return None if resolvers is None else cls(route, resolvers)
 
     async def take(self, unit: Unit) -> dict[str, Any]:
         """Return the arguments of a request by name. Raises a RequestValidationError with the errors of all values."""
@@ -83,22 +85,21 @@ class Arguments:
 
 def resolver_of(part: Dependant) -> NamedResolver | None:
     """Return the resolver of a dependency; None if the dependency is not supported."""
-    if part.name and part.call in RESOLVERS:
-        return part.name, RESOLVERS[part.call], False
-    if not part.name or not part.call or not part.request_param_name or not needs_request_only(part):
+    if (found := plain_resolver_of(part)) is not None:
+        return found
+    if not part.name or part.concurrency is not None or not needs_request_only(part):
         return None
-    call, parameter = part.call, part.request_param_name
+    call: Any = part.call
+    parameter: Any = part.request_param_name
 
     def resolve(unit: Unit) -> Any:
         return call(**{parameter: unit.request})
 
-    return part.name, resolve, inspect.iscoroutinefunction(call)
+    return part.name, resolve, True
 
 
 def needs_request_only(part: Dependant) -> bool:
-    """Return whether a dependency has the request as its only parameter, and runs without a thread or exit code."""
-    parameters = (*part.path_params, *part.query_params, *part.header_params, *part.cookie_params, *part.body_params)
-    names = (part.response_param_name, part.background_tasks_param_name, part.security_scopes_param_name)
-    kinds = (inspect.iscoroutinefunction, inspect.isclass, inspect.ismethod)
-    is_quick = any(is_kind(part.call) for is_kind in kinds)
-    return is_quick and not (parameters or part.dependencies or any(names))
+    """Return whether a dependency is async, has no exit code, and takes the request only."""
+    call: Any = part.call
+    is_async = inspect.iscoroutinefunction(call) and not is_generator(call)
+    return is_async and list(inspect.signature(call).parameters) == [part.request_param_name]

@@ -19,7 +19,7 @@ from starlette.responses import Response
 
 from kit.auth.authentication import PRINCIPAL
 from kit.operations.callers import check_permission, get_caller
-from kit.operations.dependants import query_variant
+from kit.operations.dependants import is_list_query
 from kit.operations.dependencies import commit_before_response, compose_text, get_read_session, get_session
 from kit.operations.handlers import Handler, awaitable
 from kit.operations.preconditions import precondition_of
@@ -30,6 +30,7 @@ from kit.operations.unit_of_work import UNIT, Handle, Unit
 Resolver = Callable[[Unit], Any]
 NamedResolver = tuple[str, Resolver, bool]
 """The name of an argument of the handler, its resolver, and whether the resolver is async."""
+ResolverOf = Callable[[Dependant], NamedResolver | None]
 SERVED_BY_UNIT = (check_permission, compose_text, commit_before_response)
 """The application's dependencies without a value. The unit of work does the same, so they are skipped."""
 
@@ -48,14 +49,24 @@ RESOLVERS: dict[Any, Resolver] = {get_session: session_of, get_read_session: ses
 def resolver_of(part: Dependant) -> NamedResolver | None:
     """Return the resolver of a dependency; None if the dependency is not supported."""
     make: Any = part.call
-    if not part.name:
+    if not part.name or part.concurrency is not None:
         return None
     if make in RESOLVERS:
         return part.name, RESOLVERS[make], False
-    is_of_request = part.request_param_name is not None and len(inspect.signature(make).parameters) == 1
-    if is_of_request and (make is precondition_of or query_variant(part) is not None):
+    if make is precondition_of or is_list_query(make):
         return part.name, lambda unit: make(unit.request), inspect.iscoroutinefunction(make)
     return None
+
+
+def resolvers_of(dependant: Dependant, resolver_of: ResolverOf = resolver_of) -> list[NamedResolver] | None:
+    """Return the resolvers of the dependencies that have a value; None if one of them is not supported.
+
+    Also None if a dependency is used twice, because FastAPI calls it once.
+    """
+    parts = [part for part in dependant.dependencies if part.call not in SERVED_BY_UNIT]
+    resolvers = [found for found in map(resolver_of, parts) if found is not None]
+    is_supported = len(resolvers) == len(parts) == len({part.call for part in parts})
+    return resolvers if is_supported else None
 
 
 class DirectHandle:
@@ -87,9 +98,8 @@ def direct_handle(route: Operation, contexts: Sequence[RouteContext]) -> DirectH
     context, *others = contexts
     if others or route.is_generator or route.takes_form:
         return None
-    parts = [part for part in context.dependant.dependencies if part.call not in SERVED_BY_UNIT]
-    resolvers = [resolver for resolver in map(resolver_of, parts) if resolver is not None]
-    return DirectHandle(context, route.handler, resolvers) if len(resolvers) == len(parts) else None
+    resolvers = resolvers_of(context.dependant)
+    return None if resolvers is None else DirectHandle(context, route.handler, resolvers)
 
 
 def inner_route(context: RouteContext, handler: Handler, names: set[str]) -> APIRoute:

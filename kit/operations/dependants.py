@@ -34,6 +34,16 @@ def query_variant(dependant: Dependant) -> type[ListQuery] | None:
     return maker if isinstance(maker, type) and issubclass(maker, ListQuery) else None
 
 
+def is_list_query(call: Any) -> bool:
+    """Return whether a dependency is a `ListQuery` class, or its `of_one`, as the kit defines them.
+
+    Others may be generators, or block the event loop.
+    """
+    if isinstance(call, type):
+        return issubclass(call, ListQuery) and call.__init__ is ListQuery.__init__
+    return getattr(call, "__func__", None) is vars(ListQuery)["of_one"].__func__
+
+
 def declared_parameters(dependant: Dependant, overrides: Overrides = NO_OVERRIDES) -> DeclaredParameters:
     """Return the query parameters that FastAPI reads for a handler and its dependencies.
 

@@ -1,21 +1,23 @@
 """Dependencies: with `yield`, with sub-dependencies, with the session, with scopes, and shared within a request."""
 
 import functools
+import threading
 from collections.abc import AsyncIterator, Iterator
 from typing import Annotated, Any
 
 import pytest
 import sqlalchemy.orm
 import sqlmodel
-from fastapi import APIRouter, Depends, HTTPException, Security
+from fastapi import APIRouter, Depends, HTTPException, Request, Security
 from fastapi.security import APIKeyHeader, HTTPBasic, HTTPBasicCredentials, OAuth2PasswordBearer, SecurityScopes
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import func, select
+from starlette.requests import HTTPConnection
 
 from kit import ReadSession, Session, allowing, get_read_session
 from tests.kit.habits import postponed
 from tests.kit.habits.conftest import Serve
-from tests.kit.habits.items import NO_BOX, HabitItem
+from tests.kit.habits.items import NO_BOX, HabitItem, HabitItemQuery
 
 
 async def test_cleanup_runs_after_the_commit_and_the_answer(router: APIRouter, serve: Any, names: Any) -> None:
@@ -329,3 +331,114 @@ async def test_a_session_may_have_the_annotation_of_a_library(router: APIRouter,
         return await db.scalar(select(func.count()).select_from(HabitItem)) or 0
 
     assert (await (await serve(router)).get("/count")).json() == 0
+
+
+class Tools:
+    """Methods that are dependencies."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    async def opened(self, request: Request) -> AsyncIterator[str]:
+        self.seen.append("open")
+        yield request.method
+        self.seen.append("closed")
+
+    def also_opened(self, request: Request) -> Iterator[str]:
+        self.seen.append("open")
+        yield request.method
+        self.seen.append("closed")
+
+    async def counted(self, request: Request) -> int:
+        self.seen.append(request.method)
+        return len(self.seen)
+
+    def thread(self, request: Request) -> bool:
+        return threading.current_thread() is threading.main_thread()
+
+
+class Threaded:
+    def __init__(self, request: Request) -> None:
+        self.is_main = threading.current_thread() is threading.main_thread()
+
+
+@pytest.mark.parametrize("name", ["opened", "also_opened"])
+async def test_a_method_with_yield_is_a_dependency(router: APIRouter, serve: Any, name: str) -> None:
+    tools = Tools()
+
+    @router.get("/a")
+    async def read(value: Annotated[str, Depends(getattr(tools, name))]) -> str:
+        return value
+
+    @router.post("/a")
+    async def write(value: Annotated[str, Depends(getattr(tools, name))], session: Session) -> str:
+        return value
+
+    client = await serve(router)
+    assert [(await client.get("/a")).json(), (await client.post("/a")).json()] == ["GET", "POST"]
+    assert tools.seen == ["open", "closed"] * 2
+
+
+async def test_methods_and_classes_that_are_not_async_run_in_a_thread(router: APIRouter, serve: Any) -> None:
+    @router.get("/a")
+    async def read(is_main: Annotated[bool, Depends(Tools().thread)], other: Annotated[Threaded, Depends()]) -> Any:
+        return [is_main, other.is_main]
+
+    assert (await (await serve(router)).get("/a")).json() == [False, False]
+
+
+async def test_a_dependency_of_two_parameters_is_called_once(router: APIRouter, serve: Any) -> None:
+    tools = Tools()
+
+    @router.get("/once")
+    async def once(a: Annotated[int, Depends(tools.counted)], b: Annotated[int, Depends(tools.counted)]) -> int:
+        return b - a
+
+    @router.get("/twice")
+    async def twice(
+        a: Annotated[int, Depends(tools.counted)], b: Annotated[int, Depends(tools.counted, use_cache=False)]
+    ) -> int:
+        return b - a
+
+    client = await serve(router)
+    assert [(await client.get("/once")).json(), (await client.get("/twice")).json()] == [0, 1]
+
+
+async def test_a_dependency_takes_the_request_and_the_connection(router: APIRouter, serve: Any) -> None:
+    async def both(request: Request, connection: HTTPConnection) -> bool:
+        return request.scope is connection.scope
+
+    @router.get("/a")
+    async def read(is_same: Annotated[bool, Depends(both)]) -> bool:
+        return is_same
+
+    assert (await (await serve(router)).get("/a")).json() is True
+
+
+class OpenedQuery(HabitItemQuery):
+    """A query of a list with a constructor and a dependency of its own."""
+
+    model, read = HabitItemQuery.model, HabitItemQuery.read
+
+    def __init__(self, request: Request) -> None:
+        super().__init__(request)
+        self.is_main = threading.current_thread() is threading.main_thread()
+
+    @classmethod
+    async def opened(cls, request: Request) -> AsyncIterator[Any]:
+        yield await cls.of_one(request)
+
+
+@pytest.mark.parametrize("way", ["resource", "fast"], indirect=True)
+async def test_a_query_of_a_list_may_have_own_dependencies(router: APIRouter, serve: Any) -> None:
+    @router.get("/a")
+    async def read(query: Annotated[OpenedQuery, Depends(OpenedQuery.opened)]) -> list[str] | None:
+        return query.fields
+
+    @router.get("/b")
+    async def read_all(query: Annotated[OpenedQuery, Depends()], same: Annotated[OpenedQuery, Depends()]) -> list[bool]:
+        return [query.is_main, query is same]
+
+    client = await serve(router)
+    assert (await client.get("/a?fields=name")).json() == ["name"]
+    assert (await client.get("/b")).json() == [False, True]
