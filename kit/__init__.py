@@ -36,6 +36,7 @@ from kit.openapi.responses import failure
 from kit.operations.balances import move_balances
 from kit.operations.bulk import Batch, InvalidElement, Many, OnError, create_many, insert_many
 from kit.operations.bulk_update import Ids, Updated, change_many
+from kit.operations.caller_needs import needs_no_caller
 from kit.operations.callers import Caller, get_caller
 from kit.operations.dependencies import ReadSession, Registration, Session, get_read_session, get_session
 from kit.operations.preconditions import IfMatch
@@ -142,6 +143,7 @@ __all__ = [
     "insert_many",
     "is_not_deleted",
     "move_balances",
+    "needs_no_caller",
     "not_deleted",
     "now",
     "other_than",

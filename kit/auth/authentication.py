@@ -7,7 +7,7 @@ from starlette.requests import HTTPConnection
 
 from kit.auth.permissions import Who, forbidden, unauthenticated
 from kit.auth.tokens import Claims, Tokens
-from kit.http.principals import ANONYMOUS, CURRENT_PRINCIPAL, SUPERUSER, UNRESTRICTED, Principal
+from kit.http.principals import ANONYMOUS, CURRENT_PRINCIPAL, SUPERUSER, UNDETERMINED, UNRESTRICTED, Principal
 
 FindPrincipal = Callable[[HTTPConnection, Claims], Awaitable[Principal | None]]
 MAX_KNOWN = 10_000
@@ -84,6 +84,9 @@ class Authenticator:
         While no token is required, every caller has all permissions. The session checks whether a row belongs to the
         principal when the row is read or written.
         """
+        if caller is UNDETERMINED:  # every caller may use the route
+            CURRENT_PRINCIPAL.set(UNDETERMINED)
+            return
         if self.is_required:
             principal = caller or ANONYMOUS
         else:

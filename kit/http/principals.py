@@ -2,6 +2,7 @@
 
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from typing import Any
 
 SUPERUSER = "superuser"
 """The role that has all permissions."""
@@ -20,6 +21,22 @@ class Principal:
         object.__setattr__(self, "is_superuser", SUPERUSER in self.roles)
 
 
+class UndeterminedPrincipal(Principal):
+    """The principal of a request with a token whose user was not looked up. Its fields raise a RuntimeError."""
+
+    def __init__(self) -> None:
+        pass
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in ("id", "roles", "is_superuser"):
+            raise RuntimeError(
+                "The user of this request was not looked up, because its handler takes no `Caller`: add the parameter "
+                "`caller: Caller`, or remove `@needs_no_caller`."
+            )
+        return super().__getattribute__(name)
+
+
+UNDETERMINED = UndeterminedPrincipal()
 ANONYMOUS = Principal()
 """The principal of a request without a token."""
 UNRESTRICTED = Principal(roles=frozenset({SUPERUSER}))

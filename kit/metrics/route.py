@@ -15,6 +15,7 @@ from starlette.responses import Response
 from kit.auth.permissions import unauthenticated
 from kit.metrics.exposition import Exposition
 from kit.openapi.responses import failure
+from kit.operations.caller_needs import needs_no_caller
 from kit.runtime import runtime_of
 
 Serve = Callable[[Request], Coroutine[Any, Any, Response]]
@@ -67,6 +68,7 @@ def metrics_router(page: MetricsPage) -> APIRouter:
         response_class=MetricsText,
         responses={status: failure(status) for status in (401, 403)},
     )
+    @needs_no_caller
     async def metrics(request: Request) -> Response:
         """For superusers and the bearer of `METRICS_TOKEN`."""
         return await page.respond(request)

@@ -5,9 +5,11 @@ import copy
 import gzip
 import json
 from base64 import b64encode
+from contextlib import suppress
 from functools import lru_cache
 from hashlib import sha256
 from importlib.resources import files
+from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.openapi.docs import get_swagger_ui_html
@@ -19,8 +21,11 @@ from kit.http.etags import is_fresh, not_modified, weak_etag
 from kit.openapi.completion import THIS_SERVER
 from kit.openapi.examples import fill, newest
 from kit.openapi.responses import Json
-from kit.runtime import runtime_of
+from kit.operations.caller_needs import needs_no_caller
+from kit.runtime import Runtime, runtime_of
 
+IDS_SECONDS = 2.0
+"""The timeout of reading the ids for examples: the documentation is also shown without the database."""
 ASSETS = files("fastapi_offline") / "static"
 STYLE = """@import url("assets/swagger-ui.css");
 .swagger-ui .info { margin: 24px 0 } .swagger-ui table.parameters thead { display: none }
@@ -44,11 +49,13 @@ router = APIRouter(include_in_schema=False, tags=["docs"])
 
 
 @router.get("/")
+@needs_no_caller
 async def redirect_to_docs(request: Request) -> RedirectResponse:
     return RedirectResponse(f"{prefix_of(request)}/docs")
 
 
 @router.get("/docs")
+@needs_no_caller
 async def show_docs(request: Request) -> Response:
     root, ids = prefix_of(request), "" if runtime_of(request).authenticator.is_required else "?ids=newest"
     page = get_swagger_ui_html(
@@ -84,6 +91,7 @@ async def show_style() -> Response:
 
 
 @router.get("/openapi.json")
+@needs_no_caller
 async def show_openapi(request: Request) -> Response:
     """Return the OpenAPI document. With `?ids=newest`, its examples contain the ids of existing rows.
 
@@ -94,9 +102,17 @@ async def show_openapi(request: Request) -> Response:
     if runtime.authenticator.is_required or request.query_params.get("ids") != "newest":
         return json_response(request, document)
     found, document = request.app.example_placeholders(), copy.deepcopy(document)
-    async with runtime.database.read() as session:
-        fill(document, found, await newest(session, {table for _, table, _ in found}))
+    fill(document, found, await newest_ids(runtime, {table for _, table, _ in found}))
     return json_response(request, document)
+
+
+async def newest_ids(runtime: Runtime, tables: set[str]) -> dict[str, list[Any]]:
+    """Return the newest ids as `newest` does; none if the database does not answer within `IDS_SECONDS`."""
+    ids: dict[str, list[Any]] = {}
+    with suppress(TimeoutError):
+        async with asyncio.timeout(IDS_SECONDS), runtime.database.read() as session:
+            ids = await newest(session, tables)
+    return ids
 
 
 def json_response(request: Request, document: Json) -> Response:

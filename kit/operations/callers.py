@@ -1,12 +1,14 @@
 """Callers: the dependency `Caller`, and the check of the permission to use a route."""
 
+import asyncio
 from typing import Annotated
 
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
 from kit.auth.permissions import Who
-from kit.http.principals import Principal
+from kit.http.principals import UNDETERMINED, Principal
+from kit.http.problems import Problem
 from kit.runtime import runtime_of
 
 ANY_METHOD = "*"
@@ -16,9 +18,17 @@ ANY_METHOD = "*"
 async def get_caller(connection: HTTPConnection) -> Principal | None:
     """Return the principal of the request; None without a token. Raises a 401 for an invalid token.
 
-    On a route that needs no token, an invalid one counts as none.
+    On a route that needs no token, an invalid one counts as none. If nothing on the route needs the principal, returns
+    `UNDETERMINED` for a request with credentials. Raises a 504 if the user is not found before the deadline.
     """
-    return await runtime_of(connection).authenticator.caller(connection, route_permission(connection))
+    runtime, who = runtime_of(connection), route_permission(connection)
+    if id(connection.scope.get("route")) in runtime.routes_without_caller:
+        return UNDETERMINED if "authorization" in connection.headers else None
+    try:
+        async with asyncio.timeout(runtime.request_timeout):
+            return await runtime.authenticator.caller(connection, who)
+    except TimeoutError as failure:
+        raise Problem(504, "The request took too long.", kind="timeout") from failure
 
 
 Caller = Annotated[Principal | None, Depends(get_caller)]

@@ -12,10 +12,15 @@ from kit.database import preparation
 from kit.database.error_responses import unready
 from kit.database.errors import FAILURES
 from kit.openapi.responses import failure
+from kit.operations.caller_needs import needs_no_caller
 from kit.runtime import Runtime, runtime_of
 from kit.server.shutdown import Shutdown
 
 OK, UNREACHABLE, INCOMPLETE, UNKNOWN = "ok", "unreachable", "incomplete", "unknown"
+CHECK_SECONDS = 2.0
+"""The timeout of the check of the database. A probe must get a response before it gives up itself."""
+abandoned: set[asyncio.Task[Any]] = set()
+"""The cancelled checks of a database that does not answer, until they have ended."""
 
 
 def health_router(shutdown: Shutdown) -> APIRouter:
@@ -31,6 +36,7 @@ def health_router(shutdown: Shutdown) -> APIRouter:
         operation_id="health-ready",
         responses={503: failure(503)},
     )
+    @needs_no_caller
     async def ready(request: Request) -> Response:
         """Return a 503 while the database cannot be reached or lacks migrations, and while the service shuts down.
 
@@ -59,6 +65,33 @@ class DatabaseState(NamedTuple):
 
 
 async def state_of_database(runtime: Runtime) -> DatabaseState:
+    """Return the state of the database, within `CHECK_SECONDS`.
+
+    After that it does not wait for the end of the cancelled check, which may take as long again: to break off a
+    connection waits for the server, too.
+    """
+    check = asyncio.create_task(read_database(runtime))
+    abandoned.add(check)
+    check.add_done_callback(end_check)
+    try:
+        done, _ = await asyncio.wait([check], timeout=CHECK_SECONDS)
+    finally:
+        check.cancel()
+    if done:
+        return check.result()
+    return DatabaseState(
+        {"database": UNREACHABLE, "schema": UNKNOWN}, f"The database has not answered within {CHECK_SECONDS:g} s."
+    )
+
+
+def end_check(check: asyncio.Task[Any]) -> None:
+    """Forget a check that has ended. Its exception, such as that of a broken connection, is not logged."""
+    abandoned.discard(check)
+    if not check.cancelled():
+        check.exception()
+
+
+async def read_database(runtime: Runtime) -> DatabaseState:
     try:
         state = await preparation.read_state(runtime.database)
     except FAILURES:

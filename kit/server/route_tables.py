@@ -1,18 +1,23 @@
 """Tables of routes for the runtime, such as their permissions, derived when the routes are checked."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute, APIWebSocketRoute, RouteContext
+from sqlmodel import SQLModel
+from starlette.staticfiles import StaticFiles
 
 from kit.auth.permissions import Who
+from kit.models.privacy import private_fields
 from kit.operations.arguments import direct_handle
+from kit.operations.caller_needs import needs_caller
 from kit.operations.dependants import dependencies_of, query_variant
 from kit.operations.dependencies import get_session
 from kit.operations.route import Operation
 from kit.operations.unit_of_work import Handle
+from kit.server.annotations import models_in
 from kit.server.routes import Entry
 
 ContextsOfRoutes = dict[int, list[RouteContext]]
@@ -63,6 +68,27 @@ def writes_by_itself(entry: Entry) -> bool:
     if isinstance(entry.route, Operation) or not isinstance(entry.route, (APIRoute, APIWebSocketRoute)):
         return False
     return any(part.call is get_session for part in dependencies_of(entry.context.dependant))
+
+
+def routes_without_caller(
+    entries: Collection[Entry], permissions: Mapping[tuple[int, str], Who], *, is_required: bool
+) -> Iterator[int]:
+    """Yield the `id(route)` of each plain route and static folder that every caller may use, and that needs none.
+
+    `is_required`: whether operations need a token. Otherwise every caller may use all routes.
+    """
+    restricted = {entry.key[0] for entry in entries if is_required and permissions[entry.key] is not Who.ANYONE}
+    asking = {entry.key[0] for entry in entries if asks_for_caller(entry)}
+    yield from ({entry.key[0] for entry in entries} - restricted - asking)
+
+
+def asks_for_caller(entry: Entry) -> bool:
+    """Return whether the response of a route may depend on its principal."""
+    if isinstance(entry.route, APIRoute) and not isinstance(entry.route, Operation):
+        shown = models_in(entry.context.response_model)
+        is_private = any(issubclass(model, SQLModel) and private_fields(model) for model in shown)
+        return is_private or needs_caller(entry.handler, entry.context.dependant)
+    return not isinstance(entry.handler, StaticFiles)
 
 
 def direct_handles(entries: Iterable[Entry], contexts: ContextsOfRoutes) -> dict[int, Handle]:

@@ -40,6 +40,7 @@ from kit.server.route_tables import (
     direct_handles,
     filtered_lists,
     permission_of,
+    routes_without_caller,
     writes_by_itself,
 )
 from kit.server.routes import ROUTES, Entry, Snapshot, entries_of
@@ -199,6 +200,11 @@ class Service(FastAPI):
         self.contexts = contexts_of_routes(self.entries)
         self.paths = {key: found[0].path for key, found in self.contexts.items() if len(found) == 1}
         self.runtime.writing_routes = frozenset(entry.key[0] for entry in self.entries if writes_by_itself(entry))
+        self.runtime.routes_without_caller = frozenset(
+            routes_without_caller(
+                self.entries, self.runtime.permissions, is_required=self.runtime.authenticator.is_required
+            )
+        )
         self.runtime.direct_handles = direct_handles(self.entries, self.contexts)
         return snapshot
 

@@ -1,5 +1,6 @@
 """Health: whether the service is ready, and what it lacks."""
 
+import asyncio
 import socket
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 from kit import Database, LoginLimits
 from kit.database import migrations
 from kit.database.migrations import State
+from kit.server import health
 from tests.engines import Client, url_for
 from tests.kit.server.test_servers import free_port
 from tests.kit.service import client_of, create_runtime, create_service
@@ -71,3 +73,24 @@ async def test_what_is_missing_is_named_together(database: Database) -> None:
 
 async def test_the_process_is_alive_in_any_case(client: Client) -> None:
     assert (await client.get("/health/live")).json() == {"status": "alive"}
+
+
+async def never(_: Database) -> State:
+    """Stand in for a query of a database that does not answer: breaking it off takes time, and fails."""
+    try:
+        await asyncio.sleep(60)
+    finally:
+        await asyncio.sleep(0.2)
+        raise ConnectionResetError
+
+
+async def test_a_database_that_does_not_answer_is_unreachable(
+    database: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(migrations, "read_state", never)
+    monkeypatch.setattr(health, "CHECK_SECONDS", 0.05)
+    status, answer = await ready(database)
+    assert (status, answer["detail"]) == (503, "The database has not answered within 0.05 s.")
+    assert answer["checks"] == {"database": "unreachable", "schema": "unknown"}
+    await asyncio.wait(health.abandoned)
+    assert "never retrieved" not in caplog.text
