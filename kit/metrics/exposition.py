@@ -11,6 +11,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.samples import Sample
 
+from kit.metrics.formats import preferred
 from kit.metrics.workers import VARIABLE
 
 
@@ -32,7 +33,7 @@ class Exposition:
 
     def text(self, accept: str, names: Iterable[str] = ()) -> tuple[str, bytes]:
         """Return the media type for the header `accept`, and the metrics; only those with these names, if any."""
-        encoder, media_type = choose_encoder(accept)
+        encoder, media_type = choose_encoder(preferred(accept))
         chosen = set(names)
         return media_type, encoder(self.registry.restricted_registry(chosen) if chosen else self.registry)
 

@@ -8,21 +8,33 @@ from typing import Any
 
 from fastapi import APIRouter
 from fastapi.routing import APIRoute
-from prometheus_client import CONTENT_TYPE_LATEST
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST
 from starlette.requests import Request
 from starlette.responses import Response
 
 from kit.auth.permissions import unauthenticated
 from kit.metrics.exposition import Exposition
-from kit.openapi.responses import failure
+from kit.openapi.responses import Json, failure
 from kit.operations.caller_needs import needs_no_caller
 from kit.runtime import runtime_of
 
+NAMES: Json = {
+    "name": "name[]",
+    "in": "query",
+    "description": "Only the metrics with these names.",
+    "schema": {"type": "array", "items": {"type": "string"}},
+}
+FORMATS: Json = {
+    "description": "The metrics.",
+    "content": {CONTENT_TYPE_LATEST: {"schema": {"type": "string"}}},
+    "headers": {"Vary": {"description": "`Accept`: it chooses the format.", "schema": {"type": "string"}}},
+}
 Serve = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 class MetricsText(Response):
-    media_type = CONTENT_TYPE_LATEST
+    media_type = CONTENT_TYPE_PLAIN_0_0_4
 
 
 class MetricsPage:
@@ -36,7 +48,7 @@ class MetricsPage:
         names = request.query_params.getlist("name[]")
         accept = ",".join(request.headers.getlist("accept"))
         media_type, text = await asyncio.to_thread(self.exposition.text, accept, names)
-        return Response(text, headers={"content-type": media_type, "cache-control": "no-store"})
+        return Response(text, headers={"content-type": media_type, "cache-control": "no-store", "vary": "Accept"})
 
     async def serve(self, inner: Serve, request: Request) -> Response:
         """Respond to a request with the metrics' token. Others are passed to `inner`, which checks the permission.
@@ -66,11 +78,12 @@ def metrics_router(page: MetricsPage) -> APIRouter:
         summary="Metrics for Prometheus",
         operation_id="metrics",
         response_class=MetricsText,
-        responses={status: failure(status) for status in (401, 403)},
+        openapi_extra={"parameters": [NAMES]},
+        responses={200: FORMATS, **{status: failure(status) for status in (401, 403)}},
     )
     @needs_no_caller
     async def metrics(request: Request) -> Response:
-        """For superusers and the bearer of `METRICS_TOKEN`."""
+        """For superusers and the bearer of `METRICS_TOKEN`. In OpenMetrics if `Accept` asks for it."""
         return await page.respond(request)
 
     return router

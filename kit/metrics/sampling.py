@@ -7,10 +7,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from wsgiref.simple_server import WSGIServer
 
-from prometheus_client import start_http_server
+from prometheus_client import make_wsgi_app, start_http_server
 
 from kit.metrics import Access
 from kit.metrics.exposition import Exposition
+from kit.metrics.formats import with_known_formats
 from kit.metrics.measurements import Measurements
 from kit.metrics.workers import VARIABLE
 
@@ -72,6 +73,7 @@ class Sampling:
             return
         try:
             self.server, _ = start_http_server(self.access.port, self.access.host, self.exposition.registry)
+            self.server.set_app(with_known_formats(make_wsgi_app(self.exposition.registry)))
         except OSError as failure:
             if VARIABLE not in os.environ:
                 address = f"Port {self.access.port} of {self.access.host}"

@@ -91,8 +91,40 @@ async def test_the_document_shows_the_metrics_as_closed(database: Database) -> N
     document = service.openapi()
     operation = document["paths"]["/metrics"]["get"]
     assert operation.get("security", document.get("security"))
-    assert "text/plain; version=1.0.0; charset=utf-8" in operation["responses"]["200"]["content"]
     assert "401" in operation["responses"]
+
+
+async def test_the_document_shows_the_formats_that_are_sent(reader: Client, measured: Service) -> None:
+    operation = measured.openapi()["paths"]["/metrics"]["get"]
+    answers = [await reader.get("/metrics"), await reader.get("/metrics", headers=OPENMETRICS)]
+    sent = [answer.headers["Content-Type"].removesuffix("; escaping=underscores") for answer in answers]
+    assert sent == list(operation["responses"]["200"]["content"])
+    assert {answer.headers["Vary"].split(",")[0] for answer in answers} == {"Accept"}
+    assert [parameter["name"] for parameter in operation["parameters"]] == ["name[]"]
+
+
+TEXT_FORMAT, OPEN_FORMAT = "text/plain; version=0.0.4", "application/openmetrics-text; version=1.0.0"
+ACCEPTED = [
+    ('text/plain;version="1.0.0"', "text/plain; version=1.0.0"),
+    ("text/plain;version=1.0.0;escaping=dots", "text/plain; version=1.0.0; charset=utf-8; escaping=dots"),
+    ("application/openmetrics-text", OPEN_FORMAT),
+    ("application/openmetrics-text;version=abc", TEXT_FORMAT),
+    ("application/openmetrics-text;version=1.0.0-rc1", TEXT_FORMAT),
+    ("application/openmetrics-text;version=99", TEXT_FORMAT),
+    ("application/openmetrics-text;q=0", TEXT_FORMAT),
+    ("text/plain;version=0.0.4;q=0.5, application/openmetrics-text;version=1.0.0", OPEN_FORMAT),
+    ("application/openmetrics-text;q=0.5, text/plain;version=1.0.0", "text/plain; version=1.0.0"),
+    ("text/plain;q=abc, */*", TEXT_FORMAT),
+    ('"', TEXT_FORMAT),
+    ("text/plain;" * 1000, TEXT_FORMAT),
+]
+
+
+@pytest.mark.parametrize(("accept", "sent"), ACCEPTED)
+async def test_the_preferred_format_that_exists_is_sent(accept: str, sent: str, reader: Client) -> None:
+    answer = await reader.get("/metrics", headers={"Accept": accept})
+    assert answer.status_code == 200
+    assert answer.headers["Content-Type"].startswith(sent)
 
 
 async def test_the_metrics_are_read_while_the_service_is_overloaded(reader: Client, measured: Service) -> None:
@@ -112,6 +144,8 @@ async def test_with_a_port_of_their_own_the_metrics_are_there_alone(database: Da
         assert (await client.get("/metrics")).status_code == 404
         answer = await prometheus.get(f"http://127.0.0.1:{port}/metrics")
         assert Samples(answer.text).sum("http_requests_in_flight") == 0
+        other = await prometheus.get(f"http://127.0.0.1:{port}/", headers={"Accept": "text/plain;version=x"})
+        assert (other.status_code, other.headers["Content-Type"]) == (200, f"{TEXT_FORMAT}; charset=utf-8")
     async with httpx.AsyncClient() as prometheus:
         with pytest.raises(httpx.ConnectError):
             await prometheus.get(f"http://127.0.0.1:{port}/metrics")
