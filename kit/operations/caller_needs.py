@@ -12,9 +12,9 @@ from fastapi.dependencies.models import Dependant
 
 from kit.http.principals import CURRENT_PRINCIPAL
 from kit.operations.callers import check_permission, get_caller
+from kit.operations.dependants import dependencies_of, is_of_the_kit
 from kit.operations.dependencies import get_read_session, get_session
 from kit.operations.handlers import Handler
-from kit.operations.route import dependencies_of, is_of_the_kit
 
 F = TypeVar("F", bound=Callable[..., Any])
 MARK = "__needs_no_caller__"
