@@ -85,17 +85,18 @@ class Arguments:
 
 def resolver_of(part: Dependant) -> NamedResolver | None:
     """Return the resolver of a dependency; None if the dependency is not supported."""
-    if (found := plain_resolver_of(part)) is not None:
+    found = plain_resolver_of(part)
+    if found is not None and part.request_param_name is None:
         return found
-    if not part.name or part.concurrency is not None or not needs_request_only(part):
+    if found is None and not (part.name and part.concurrency is None and needs_request_only(part)):
         return None
     call: Any = part.call
-    parameter: Any = part.request_param_name
+    name, parameter = str(part.name), str(part.request_param_name)
 
     def resolve(unit: Unit) -> Any:
         return call(**{parameter: unit.request})
 
-    return part.name, resolve, True
+    return name, resolve, inspect.iscoroutinefunction(call)
 
 
 def needs_request_only(part: Dependant) -> bool:

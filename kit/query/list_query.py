@@ -161,8 +161,7 @@ class ListQuery:
         self.secret: bytes = self.secrets[0]
         self.max_page_size = self.runtime.max_page_size
         self.text: bytes = request.scope["query_string"]
-        others = declared_by(request.scope.get("route"), request.scope["app"])
-        self.given = parameter.read_again(parameters, request, others) if self.text else {}
+        self.given = values_of(request, parameters) if self.text else {}
         self.served = request.scope.get(REQUESTS)
         self.fields: list[str] | None = self.given.get("fields")
         self.included = list(dict.fromkeys(self.given.get("include", ())))
@@ -260,3 +259,9 @@ def is_list_of(model: type[Any], name: str) -> bool:
     """Return whether a relationship is to many rows, by its annotation. Mappers are not configured yet."""
     kinds = [vars(part).get("__annotations__", {}).get(name) for part in model.__mro__]
     return any("list[" in str(kind).lower() for kind in kinds)
+
+
+def values_of(request: Request, parameters: Mapping[str, Parameter]) -> dict[str, Any]:
+    """Return the values of the query parameters of a request. FastAPI reads those that the handler declares besides."""
+    others = declared_by(request.scope.get("route"), request.scope["app"])
+    return parameter.read_again(parameters, request, others)
