@@ -1,10 +1,11 @@
 """Checked sessions: the synchronous SQLAlchemy sessions within the `AsyncSession`s: their base, and that for writes."""
 
-from collections.abc import Iterator, Sequence
-from typing import Any, NoReturn
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NoReturn, TypeVar
 
 from sqlalchemy import Connection, Engine, func, inspect, select
 from sqlalchemy.orm.exc import FlushError
+from sqlalchemy.orm.interfaces import ORMOption
 from sqlalchemy.orm.util import identity_key
 from sqlmodel import Session
 
@@ -13,6 +14,9 @@ from kit.auth.requirements import Requirement, Requirements, chunks
 from kit.auth.reserved import keep_reserved_of
 from kit.http.principals import CURRENT_PRINCIPAL
 from kit.models.entities import Entity
+from kit.models.merging import without_stamps
+
+E = TypeVar("E")
 
 RESTRICTED_WRITES = "restricted_writes"
 """The key in `Session.info` that restricts writes to rows of the principal."""
@@ -131,6 +135,19 @@ class GuardedSession(CheckedSession):
             raise
         for entity in {type(row) for row in with_ids}:
             self._check_stored(entity, [row.id for row in with_ids if type(row) is entity and row not in self.new])
+
+    def merge(self, instance: E, *, load: bool = True, options: Sequence[ORMOption] | None = None) -> E:
+        """Merge as SQLAlchemy does. A version or time that nobody has set stays that of the stored row."""
+        with without_stamps(instance):
+            return super().merge(instance, load=load, options=options)
+
+    def merge_all(
+        self, instances: Iterable[E], *, load: bool = True, options: Sequence[ORMOption] | None = None
+    ) -> Sequence[E]:
+        """Merge several rows, as `merge` does."""
+        rows = list(instances)
+        with without_stamps(*rows):
+            return super().merge_all(rows, load=load, options=options)
 
     def _check_stored(self, entity: type[Entity], ids: Sequence[Any]) -> None:
         key, connection = inspect(entity).primary_key[0], self.trusted_connection()

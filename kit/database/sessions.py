@@ -15,6 +15,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from kit.auth.ownership import RESTRICTED_READS, RESTRICTED_WRITES, GuardedSession, ReadOnlySession
 from kit.database.deletions import complete_references, renew_referrers
 from kit.database.key_order import assign_ids, has_several_keys, sort_key, unique_keys
+from kit.database.loaded_versions import keep_versions
 from kit.database.statements import end_commit, expect_commit
 from kit.models.entities import Entity
 
@@ -42,6 +43,9 @@ def _expect_commit(_: GuardedSession) -> None:
 def _note_commit(session: GuardedSession) -> None:
     session.info[HAS_COMMITTED] = True
     end_commit()
+
+
+event.listen(GuardedSession, "do_orm_execute", keep_versions)
 
 
 class Opener(Protocol):

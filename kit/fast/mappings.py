@@ -117,7 +117,7 @@ def _with_defaults(mapper: Mapper[Any], columns: Mapping[str, Column[Any]]) -> t
 
 def _is_changeable(mapper: Mapper[Any], columns: Mapping[str, Column[Any]]) -> bool:
     is_counted = _first_version(mapper) == ("version", 1) and mapper.version_id_generator(1) == 2  # type: ignore[misc, operator]  # callable
-    others = [column for name, column in columns.items() if name != "updated_at"]
+    others = [column for name, column in columns.items() if name not in ("version", "updated_at")]
     has_defaults = any(column.onupdate is not None or column.server_onupdate is not None for column in others)
     is_complete = {*mapper.local_table.columns} == {*columns.values()}
     return is_counted and is_complete and "updated_at" in columns and not has_defaults

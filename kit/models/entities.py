@@ -40,6 +40,8 @@ from kit.models.relationships import complete, leave_children_to_the_database
 from kit.models.reserved import (
     METHODS_OF_DICTIONARIES,
     Values,
+    refuse_column_prefix,
+    refuse_frozen,
     refuse_mapped,
     refuse_parent_table,
     refuse_read_only,
@@ -50,6 +52,7 @@ from kit.models.reserved import (
 from kit.models.tables import complete_table, type_columns
 from kit.models.times import renew, renew_by_statements
 from kit.models.types import new_uuid
+from kit.models.versions import raise_by_statements
 
 SQLModel.metadata.naming_convention = NAMES
 
@@ -221,12 +224,15 @@ def complete_mapped_table(mapper: Mapper[Any], entity: type[Entity]) -> None:
     """
     if mapper.inherits is None and isinstance(mapper.local_table, Table):
         try:
+            refuse_frozen(entity)
+            refuse_column_prefix(entity)
             complete_table(entity, mapper.local_table)
         except Exception:
             unregister_class(entity)  # type: ignore[no-untyped-call]
             mapper.local_table.metadata.remove(mapper.local_table)
             raise
         renew_by_statements(mapper.local_table, now)
+        raise_by_statements(mapper.local_table)
 
 
 @event.listens_for(Entity, "before_update", propagate=True)

@@ -68,6 +68,25 @@ def refuse_required_id(entity: type[BaseModel]) -> None:
         )
 
 
+def refuse_frozen(entity: type[BaseModel]) -> None:
+    """Raise a TypeError for a frozen table, or a frozen field of a table: SQLAlchemy sets the attributes of rows."""
+    names = [f".{name}" for name, field in entity.model_fields.items() if field.frozen]
+    if entity.model_config.get("frozen") or names:
+        raise TypeError(
+            f"{entity.__name__}{(names or [''])[0]} is frozen, but SQLAlchemy sets the attributes of rows: leave "
+            "`frozen=True` out of the table and its base, or give it to the bodies and read variants only."
+        )
+
+
+def refuse_column_prefix(entity: Any) -> None:
+    """Raise a TypeError for `column_prefix` in `__mapper_args__`: attributes must have the names of the fields."""
+    if entity.__mapper_args__.get("column_prefix"):
+        raise TypeError(
+            f"{entity.__name__} has a `column_prefix`, by which its fields would not be its columns: write the names "
+            'in the database into the fields, as `Field(sa_column_kwargs={"name": "power"})`.'
+        )
+
+
 class Values(dict[str, Any]):
     """A dictionary without the methods that have the name of a relationship.
 

@@ -1,10 +1,11 @@
 """Declarations that could not work are refused when the class is defined, or when the service starts."""
 
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import pytest
-from pydantic import Base64Bytes, Base64Str, Base64UrlStr, Json, PrivateAttr
+from pydantic import Base64Bytes, Base64Str, Base64UrlStr, ConfigDict, Json, PrivateAttr
+from pydantic import Field as PydanticField
 from sqlalchemy import MetaData, create_engine, inspect
 from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel, select
@@ -53,6 +54,30 @@ def test_a_private_attribute_that_takes_the_values_of_the_row_is_refused() -> No
 
         class Mug(RefusedEntity, table=True):
             _note: str = PrivateAttr(default_factory=lambda values: str(values))
+
+
+def test_a_frozen_table_is_refused() -> None:
+    class FrozenBase(SQLModel):
+        model_config = ConfigDict(frozen=True)  # type: ignore[assignment]  # SQLModel's type is not public
+
+    with pytest.raises(TypeError, match=r"Ice is frozen, but SQLAlchemy sets the attributes of rows: leave `frozen"):
+
+        class Ice(FrozenBase, RefusedEntity, table=True):
+            """A table that inherits the setting."""
+
+    with pytest.raises(TypeError, match=r"Snow.depth is frozen"):
+
+        class Snow(RefusedEntity, table=True):
+            depth: Annotated[int, PydanticField(frozen=True)]
+
+
+def test_a_prefix_of_columns_is_refused() -> None:
+    with pytest.raises(TypeError, match="Cask has a `column_prefix`, by which its fields would not be its columns"):
+
+        class Cask(RefusedEntity, table=True):
+            __mapper_args__: ClassVar[Any] = {"column_prefix": "_"}
+
+    assert "cask" not in REGISTRY.metadata.tables
 
 
 def test_a_table_in_a_schema_is_refused() -> None:

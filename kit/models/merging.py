@@ -1,0 +1,42 @@
+"""Merging: `session.merge` of a row that was just constructed takes version and times of the stored row.
+
+SQLAlchemy copies every attribute that the given row has, and compares its version, unless it is unset. But the fields
+of a table have defaults: without this, `merge(Hero(id=1, name="Deadpond"))` would be a change of version 1.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import inspect
+
+from kit.models.entities import Entity, Stamped
+
+
+@contextmanager
+def without_stamps(*rows: object) -> Iterator[None]:
+    """Unset the version and times that nobody has set, in these rows and those that are merged with them."""
+    unset = [
+        (row.__dict__, name) for row in {id(row): row for row in merged_with(rows)}.values() for name in stamps(row)
+    ]
+    values = [given.pop(name) for given, name in unset]
+    try:
+        yield
+    finally:
+        for (given, name), value in zip(unset, values, strict=True):
+            given[name] = value
+
+
+def merged_with(rows: tuple[object, ...]) -> Iterator[Any]:
+    """Yield these rows, and the related rows to which a merge cascades."""
+    for row in rows:
+        yield row
+        state: Any = inspect(row, raiseerr=False)
+        if state is not None:  # else SQLAlchemy raises its exception for an object of no table
+            yield from (related for related, *_ in state.mapper.cascade_iterator("merge", state))
+
+
+def stamps(row: object) -> Iterator[str]:
+    """Yield the fields that hold their defaults, if the row was constructed with an id."""
+    if isinstance(row, Entity) and inspect(row).transient and "id" in row.model_fields_set:
+        yield from (name for name in Stamped.model_fields if name not in row.model_fields_set and name in row.__dict__)
