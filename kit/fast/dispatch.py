@@ -23,8 +23,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from kit.database.sessions import WriteSession
 from kit.fast.arguments import Arguments
 from kit.fast.bodies import ValidatedBodies
-from kit.fast.exception_responses import UnhandledFailure, respond_to_exception
-from kit.fast.rendering import Rendering
+from kit.fast.exception_responses import NotedSend, UnhandledFailure, respond_to_exception
+from kit.fast.rendering import RenderedResponse, Rendering
 from kit.fast.replaced import OF_LAYERS, OF_ROUTES, Names, is_original, replaced
 from kit.fast.update_handlers import UpdateHandler
 from kit.fast.write_sessions import FastWriteSession
@@ -41,6 +41,8 @@ LITERAL = re.compile(r"/([^/{]*)(?=/|$)")
 """The first segment of a path, if it contains no parameter."""
 TELEMETRY = "fastapi.telemetry"
 """The key that FastAPI's telemetry sets in the ASGI scope of a request that it traces."""
+CERTAIN = (Response.__call__, RenderedResponse.__call__)
+"""The methods that send a complete response. Without background tasks, they raise no exception of their own."""
 NOT_OVERRIDDEN = ("get_route_handler", "matches", "handle")
 """Methods of a route that a shortcut does not call. A route that overrides one of them has no shortcut."""
 
@@ -108,12 +110,19 @@ class Dispatch:
         if shortcut is None:
             await self.app(scope, receive, send)
             return
-        request = Request(scope, receive, send)
+        request, noted = Request(scope, receive, send), None
+        response: Response | None
         try:
             response = await perform(shortcut.route, shortcut.handle, request)
+            if type(response).__call__ not in CERTAIN or response.background is not None:
+                noted = NotedSend(send)
+                await response(scope, receive, noted)
+                return
         except Exception as failure:
-            response = await self.respond_to_exception(failure, request)
-        await response(scope, receive, send)
+            has_begun = noted is not None and noted.has_begun
+            response = await self.respond_to_exception(failure, request, has_begun=has_begun)
+        if response is not None:
+            await response(scope, receive, send)
 
     def find(self, scope: Scope) -> Shortcut | None:
         """Return the shortcut for a request; None if FastAPI has to serve it.
@@ -183,9 +192,9 @@ class Dispatch:
                     found.append(step)
         self.has_low_priority_routes = any(self.service.router._iter_low_priority_routes())
 
-    async def respond_to_exception(self, failure: Exception, request: Request) -> Response:
+    async def respond_to_exception(self, failure: Exception, request: Request, *, has_begun: bool) -> Response | None:
         """Return the response to an exception of an operation. Raises the exception if it has no handler."""
-        return await respond_to_exception(self.service, failure, request)
+        return await respond_to_exception(self.service, failure, request, has_begun=has_begun)
 
 
 class OuterDispatch(Dispatch):
@@ -218,11 +227,13 @@ class OuterDispatch(Dispatch):
         scope["app"] = self.service
         return super().find(scope)
 
-    async def respond_to_exception(self, failure: Exception, request: Request) -> Response:
+    async def respond_to_exception(self, failure: Exception, request: Request, *, has_begun: bool) -> Response | None:
         """Return the response to an exception. Without a handler, Starlette's outermost layer makes and logs it."""
         try:
-            return await super().respond_to_exception(failure, request)
+            return await super().respond_to_exception(failure, request, has_begun=has_begun)
         except Exception as unhandled:
+            if has_begun:
+                raise
             return UnhandledFailure(self.service, unhandled)
 
 

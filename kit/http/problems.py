@@ -23,6 +23,7 @@ MAX_ERRORS = 100
 MAX_POINTER = 200
 MAX_INSTANCE = 1000
 """The maximum length of the path in `instance`. `MAX_ERRORS` and `MAX_POINTER` bound the elements of `errors`."""
+WITHOUT_CONTENT = (204, 205, 304)
 TITLES = {413: "Content Too Large", 414: "URI Too Long", 422: "Unprocessable Content", 499: "Client Closed Request"}
 """The reason phrases of RFC 9110 where Python 3.11 has older ones, and of nginx's 499 (the client disconnected)."""
 MESSAGES = {"uuid_parsing": "Input should be a valid UUID"}
@@ -148,6 +149,11 @@ def content(scope: Scope, problem: Problem) -> dict[str, Any]:
 
 
 def render(scope: Scope, problem: Problem) -> Response:
-    """Return the response of type `application/problem+json` for a problem (RFC 9457)."""
+    """Return the response of type `application/problem+json` for a problem (RFC 9457).
+
+    Statuses that permit no content (RFC 9110) have none, as in Starlette.
+    """
+    if problem.status_code < 200 or problem.status_code in WITHOUT_CONTENT:
+        return Response(None, problem.status_code, problem.headers)
     body = json.dumps(content(scope, problem), separators=(",", ":"))  # ASCII: UTF-8 cannot encode lone surrogates
     return Response(body, problem.status_code, dict(problem.headers or {}), MEDIA_TYPE)

@@ -2,10 +2,11 @@
 
 from typing import Any
 
+import httpx
 import pytest
-from fastapi import APIRouter, Depends, HTTPException, Request
+from fastapi import APIRouter, Depends, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from kit import Service, Session
@@ -219,3 +220,89 @@ async def test_a_response_that_is_returned_for_a_failure_is_a_success_for_the_se
     client = await serve(router)
     assert (await client.post("/a")).status_code == 403
     assert await names() == ["attempt"]
+
+
+@pytest.mark.parametrize("status", [204, 205, 304])
+async def test_a_status_without_content_has_none(router: APIRouter, serve: Any, status: int) -> None:
+    @router.get("/a")
+    async def read() -> None:
+        raise HTTPException(status, headers={"X-Why": "because"})
+
+    answer = await (await serve(router)).get("/a")
+    assert (answer.status_code, answer.content, answer.headers["x-why"]) == (status, b"", "because")
+    assert answer.headers.get("content-length", "0") == "0"
+    assert "content-type" not in answer.headers
+
+
+class OwnResponse(PlainTextResponse):
+    """A response that fails before its first part, or after it."""
+
+    is_late = False
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if self.is_late:
+            await super().__call__(scope, receive, send)
+        raise HTTPException(418, "No tea.")
+
+
+@pytest.mark.parametrize("answer", [FileResponse("/nowhere"), OwnResponse("tea")])
+async def test_a_response_that_cannot_be_sent_is_an_exception(
+    router: APIRouter, new_service: Any, answer: Response
+) -> None:
+    @router.get("/a")
+    async def read() -> Any:
+        return answer
+
+    service = new_service(router)
+    service.add_exception_handler(RuntimeError, lambda request, failure: PlainTextResponse("gone", 418))
+    async with client_of(service) as client:
+        result = await client.get("/a")
+        assert (result.status_code, result.text == "gone") == (418, isinstance(answer, FileResponse))
+
+
+async def test_an_unexpected_exception_while_a_response_is_sent_is_a_500(router: APIRouter, new_service: Any) -> None:
+    @router.get("/a")
+    async def read() -> Any:
+        return FileResponse("/nowhere")
+
+    async with client_of(new_service(router)) as client:
+        answer = await client.get("/a")
+        assert (answer.status_code, answer.json()["type"]) == (500, "urn:problem:internal")
+
+
+async def test_a_response_that_has_begun_has_no_other(router: APIRouter, new_service: Any) -> None:
+    @router.get("/a")
+    async def read() -> Any:
+        late = OwnResponse("tea")
+        late.is_late = True
+        return late
+
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(new_service(router)), base_url="http://test") as client:
+        with pytest.raises(RuntimeError, match="already started"):
+            await client.get("/a")
+
+
+async def test_the_handler_for_500_is_for_unexpected_exceptions_only(router: APIRouter, new_service: Any) -> None:
+    @router.get("/a")
+    async def read(is_expected: bool) -> None:
+        raise HTTPException(500, "own") if is_expected else KeyError
+
+    service = new_service(router)
+    service.add_exception_handler(500, lambda request, failure: PlainTextResponse("handled", 500))
+    async with client_of(service) as client:
+        assert (await client.get("/a?is_expected=true")).json()["detail"] == "own"
+        assert (await client.get("/a?is_expected=false")).text == "handled"
+
+
+async def test_a_handler_may_raise_an_exception_that_has_a_handler(router: APIRouter, new_service: Any) -> None:
+    @router.get("/a")
+    async def read() -> None:
+        raise OutOfStock
+
+    async def handle(request: Request, failure: Exception) -> Any:
+        raise HTTPException(410, "Sold out.")
+
+    service = new_service(router)
+    service.add_exception_handler(OutOfStock, handle)
+    async with client_of(service) as client:
+        assert (await client.get("/a")).json()["detail"] == "Sold out."
