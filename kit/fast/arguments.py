@@ -71,7 +71,7 @@ class Arguments:
             values |= taken
             errors += wrong
         if errors:
-            raise RequestValidationError(errors)
+            raise RequestValidationError(errors, body=None if body is PydanticUndefined else body)
         return values
 
     async def of_body(self, body: Any) -> tuple[dict[str, Any], list[Any]]:

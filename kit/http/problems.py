@@ -13,6 +13,7 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from kit.http.events import COUNTS
+from kit.http.locations import path_in
 from kit.http.paths import ORIGINAL_PATH
 
 T = TypeVar("T")
@@ -26,8 +27,18 @@ MAX_INSTANCE = 1000
 WITHOUT_CONTENT = (204, 205, 304)
 TITLES = {413: "Content Too Large", 414: "URI Too Long", 422: "Unprocessable Content", 499: "Client Closed Request"}
 """The reason phrases of RFC 9110 where Python 3.11 has older ones, and of nginx's 499 (the client disconnected)."""
-MESSAGES = {"uuid_parsing": "Input should be a valid UUID"}
-"""Replacements, by type of error, for messages of pydantic that contain the input."""
+MESSAGES = {
+    "uuid_parsing": "Input should be a valid UUID",
+    "union_tag_invalid": "Input should have a tag that is known",
+    "timezone_offset": "Input should have another timezone offset",
+    "bytes_invalid_encoding": "Input should be valid bytes",
+    "get_attribute_error": "Input should have valid attributes",
+    "iteration_error": "Input should be iterable",
+    "mapping_type": "Input should be a valid mapping",
+}
+"""Replacements, by type of error, for messages of pydantic that contain the input or an exception about it."""
+MAX_DETAIL = 5000
+"""The maximum length of a message, because validators of the application may repeat the input."""
 
 
 class Problem(HTTPException):
@@ -118,12 +129,20 @@ def error(where: str, pointer: str, detail: str, kind: str) -> dict[str, str]:
     return {"in": where, "pointer": pointer[:MAX_POINTER], "detail": detail, "type": kind}
 
 
-def describe(failure: ErrorDetails | Mapping[str, Any]) -> dict[str, str]:
-    """Return an element of `errors` for an error of pydantic. It does not contain the input."""
+def describe(failure: ErrorDetails | Mapping[str, Any], body: Any = None) -> dict[str, str]:
+    """Return an element of `errors` for an error of pydantic. It does not contain the input.
+
+    `body` is the parsed body of the request, in which the pointer of the error is found.
+    """
     where, *path = failure["loc"] or ("body",)
-    pointer = fragment(path) if where == "body" else ".".join(map(str, path))
-    kind = failure["type"]
-    return error(str(where), pointer, MESSAGES.get(kind, failure["msg"]), kind)
+    if where == "body":
+        pointer = fragment(path_in(body, failure))
+    else:  # the names of members of unions are texts too
+        pointer = ".".join([str(part) for part in path if part is path[0] or isinstance(part, int)])
+    message = MESSAGES.get(failure["type"], failure["msg"])[:MAX_DETAIL]
+    if failure["type"] == "union_tag_invalid" and "ctx" in failure:
+        message = f"{message}: {failure['ctx']['expected_tags']}"
+    return error(str(where), pointer, message, failure["type"])
 
 
 def fragment(path: Iterable[int | str]) -> str:

@@ -29,6 +29,8 @@ class InvalidElement:
     """The value of an invalid element in a `Batch`, so that valid elements can be stored with `on_error=skip`."""
 
     failure: ValidationError
+    given: object = None
+    """The element as it was sent, in which the pointers of the errors are found."""
 
     @property
     def errors(self) -> list[ErrorDetails]:
@@ -36,14 +38,15 @@ class InvalidElement:
 
     @property
     def problem(self) -> Problem:
-        return invalid(describe({**error, "loc": ("body", *error["loc"])}) for error in self.errors)
+        errors = self.failure.errors(include_url=False)
+        return invalid(describe({**error, "loc": ("body", *error["loc"])}, self.given) for error in errors)
 
 
 def _keep_invalid(value: object, validate: ValidatorFunctionWrapHandler) -> object:
     try:
         return validate(value)
     except ValidationError as failure:
-        return InvalidElement(failure)
+        return InvalidElement(failure, value)
 
 
 Batch = Annotated[

@@ -59,8 +59,8 @@ async def respond_to_invalid_request(request: Request, failure: RequestValidatio
     errors = failure.errors()
     if errors and errors[0]["msg"] == NOT_JSON:
         return render(request.scope, malformed(errors[0]["ctx"]["error"]))
-    problem = invalid(map(describe, errors[:MAX_ERRORS]), more=max(0, len(errors) - MAX_ERRORS))
-    return render(request.scope, problem)
+    described = [describe(error, failure.body) for error in errors[:MAX_ERRORS]]
+    return render(request.scope, invalid(described, more=max(0, len(errors) - MAX_ERRORS)))
 
 
 async def respond_to_database_error(
