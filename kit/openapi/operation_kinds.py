@@ -1,10 +1,10 @@
 """Kinds of operations: the properties of a route by which its parameters, responses and headers are documented."""
 
-from typing import get_args, get_origin
+from typing import get_origin
 
-from kit.models.reads import Read
 from kit.operations.dependants import dependencies_of, query_variant
 from kit.operations.preconditions import precondition_of
+from kit.operations.results import item_variant_of, variant_of
 from kit.operations.route import Operation
 from kit.query.list_query import ListQuery
 
@@ -31,5 +31,4 @@ def is_bulk(route: Operation) -> bool:
 def has_etag(route: Operation) -> bool:
     """Return whether successful responses have an ETag: those with a row, or for a read a list of rows."""
     model = route.response_model
-    item = get_args(model)[0] if is_read(route) and get_origin(model) is list else model
-    return isinstance(item, type) and issubclass(item, Read)
+    return variant_of(model) is not None or (is_read(route) and item_variant_of(model) is not None)

@@ -2,7 +2,8 @@
 
 import functools
 import re
-from typing import Any, get_args, get_origin
+from types import NoneType, UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 from urllib.parse import urlencode
 
 from sqlalchemy.ext.asyncio import async_object_session
@@ -137,9 +138,30 @@ def convert_outcome(unit: Unit, outcome: Outcome) -> Response:
 
 def item_variant(unit: Unit) -> type[Read] | None:
     """Return the read variant in a response model `list[Variant]`; None for other response models."""
-    model = unit.request.scope["route"].response_model
-    return variant_of(get_args(model)[0]) if get_origin(model) is list else None
+    return item_variant_of(unit.request.scope["route"].response_model)
+
+
+def item_variant_of(model: Any) -> type[Read] | None:
+    kind = bare(model)
+    return variant_of(get_args(kind)[0]) if get_origin(kind) is list else None
 
 
 def variant_of(model: Any) -> type[Read] | None:
-    return model if isinstance(model, type) and issubclass(model, Read) else None
+    """Return the read variant that is a response model, also if it is optional or annotated; None for others."""
+    kind = bare(model)
+    return kind if isinstance(kind, type) and issubclass(kind, Read) else None
+
+
+def bare(model: Any) -> Any:
+    """Return a type without `| None`, and without annotations that only describe it."""
+    if get_origin(model) is Annotated and not any(map(changes_values, model.__metadata__)):
+        return bare(model.__origin__)
+    if get_origin(model) in (Union, UnionType):
+        parts = [part for part in get_args(model) if part is not NoneType]
+        return bare(parts[0]) if len(parts) == 1 else model
+    return model
+
+
+def changes_values(annotation: Any) -> bool:
+    """Return whether an annotation may be a validator or serializer, which may need the row itself."""
+    return hasattr(annotation, "func") or hasattr(annotation, "__get_pydantic_core_schema__")

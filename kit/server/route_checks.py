@@ -18,7 +18,7 @@ from kit.server.annotations import function_of, returned_by, tables_in
 from kit.server.guards import is_guarded
 from kit.server.relation_checks import unsafe_children
 from kit.server.routes import Entry
-from kit.server.variant_checks import missing_fields, shown_private_fields
+from kit.server.variant_checks import missing_fields, shown_private_fields, unshaped_row
 
 WRITING = frozenset({"add", "add_all", "delete", "insert_all"})
 """The methods that a `ReadSession` always refuses."""
@@ -150,5 +150,6 @@ CHECKS: tuple[Callable[[Entry], Iterator[str]], ...] = (
     unsafe_children,
     shown_private_fields,
     missing_fields,
+    unshaped_row,
 )
 """The checks of a single route. Each yields the messages of its errors."""

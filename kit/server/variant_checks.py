@@ -10,6 +10,7 @@ from kit.models.entities import Entity
 from kit.models.privacy import private_fields
 from kit.models.reads import Read
 from kit.operations.dependants import dependencies_of, query_variant
+from kit.operations.results import bare, variant_of
 from kit.operations.route import Operation
 from kit.server.annotations import models_in, returned_by
 from kit.server.routes import Entry
@@ -46,10 +47,25 @@ def missing_fields(entry: Entry) -> Iterator[str]:
                     )
 
 
+def unshaped_row(entry: Entry) -> Iterator[str]:
+    """Yield an error for `of_one` if the response model is no row of it, as `fields` and `include` would do nothing."""
+    model = entry.context.response_model if isinstance(entry.route, Operation) else None
+    if not any(issubclass(part, Read) for part in models_in(model)):
+        return
+    for part in dependencies_of(entry.context.dependant):
+        query = query_variant(part)
+        if query is not None and query is not part.call and variant_of(model) is not query.read:
+            yield (
+                f"{entry.description} takes the parameters of {query.__name__} for one row, but its response is not a "
+                f"{query.read.__name__} alone: give it the response model {query.read.__name__}, or no {query.__name__}."
+            )
+
+
 def shown_rows(entry: Entry) -> Iterator[tuple[type[Entity], type[Read]]]:
     """Yield the entities whose rows a handler certainly returns, each with the read variant of the response."""
     model = entry.context.response_model
-    reads = [part for part in (model, *get_args(model)) if isinstance(part, type) and issubclass(part, Read)]
+    kinds = [variant_of(model), *map(variant_of, get_args(bare(model)))]
+    reads = [kind for kind in kinds if kind is not None]
     for query in filter(None, map(query_variant, dependencies_of(entry.context.dependant))):
         yield from ((query.model, read) for read in reads if read is query.read)
     returned = returned_by(entry.handler)

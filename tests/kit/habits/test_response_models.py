@@ -3,18 +3,18 @@
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import Enum
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 import httpx
 import pytest
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 from fastapi.responses import PlainTextResponse
-from pydantic import BaseModel, ConfigDict, Field, computed_field, field_serializer, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, computed_field, field_serializer, field_validator
 from sqlmodel import SQLModel
 
-from kit import Read, ReadSession, Session
-from tests.kit.habits.items import HabitItem, HabitItemRead
+from kit import Database, Read, ReadSession, Session
+from tests.kit.habits.items import HabitItem, HabitItemQuery, HabitItemRead
 
 
 class Colour(Enum):
@@ -256,3 +256,50 @@ def test_a_read_variant_is_made_of_a_row_and_of_other_values() -> None:
     assert HabitItemRead.model_validate(item, update={"name": "plate"}).name == "plate"
     assert HabitItemRead.model_validate(item, from_attributes=True).name == "cup"
     assert HabitItemRead(id=1, **item.model_dump(exclude={"id"})).name == "cup"
+
+
+@pytest.mark.parametrize("way", ["resource", "fast"], indirect=True)
+@pytest.mark.parametrize(
+    "model",
+    [
+        HabitItemRead | None,
+        Annotated[HabitItemRead, Field(description="An item.")],
+        Annotated[HabitItemRead | None, "x"],
+    ],
+)
+async def test_an_optional_or_annotated_row_has_the_selected_fields(
+    router: APIRouter, serve: Any, model: Any, database: Database
+) -> None:
+    @router.get("/items/{item_id}", response_model=model)
+    async def read(
+        item_id: int, query: Annotated[HabitItemQuery, Depends(HabitItemQuery.of_one)], session: ReadSession
+    ) -> Any:
+        return await session.get(HabitItem, item_id, options=query.loading)
+
+    async with database.write() as session, session.begin():
+        session.add(HabitItem(name="cup"))
+    client = await serve(router)
+    answer = await client.get("/items/1?fields=name")
+    assert (answer.json(), answer.headers["etag"]) == ({"name": "cup"}, '"1"')
+    responses = (await client.get("/openapi.json")).json()["paths"]["/items/{item_id}"]["get"]["responses"]
+    assert "ETag" in responses["200"]["headers"]
+
+
+class LongRead(HabitItemRead):
+    """A variant with a field that a validator of the response computes from the row."""
+
+    box: int = 0
+
+
+async def test_an_annotation_of_the_response_model_may_have_a_validator_of_rows(router: APIRouter, serve: Any) -> None:
+    boxed = Annotated[LongRead, BeforeValidator(lambda row: {**row.model_dump(), "box": row.box_id})]
+
+    @router.post("/items", response_model=boxed)
+    async def write(session: Session) -> Any:
+        item = HabitItem(name="cup", box_id=None)
+        session.add(item)
+        await session.flush()
+        item.__dict__["box_id"] = 7
+        return item
+
+    assert (await (await serve(router)).post("/items")).json()["box"] == 7

@@ -1,15 +1,15 @@
 """Checks of response models at start: each field exists in the row, and no private field is exposed."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 from pydantic import AliasPath, BaseModel, Field, model_validator
 from sqlmodel import Field as Column
 from sqlmodel import SQLModel
 
 from kit import PRIVATE, Read, ReadSession, Who, allowing, found
-from tests.kit.habits.items import HabitEntity, HabitItem, HabitItemRead
+from tests.kit.habits.items import HabitEntity, HabitItem, HabitItemQuery, HabitItemRead
 from tests.kit.server.small import small_service
 
 
@@ -125,3 +125,22 @@ def test_fields_with_a_default_an_alias_a_property_or_a_validator_are_accepted(r
     rows.__annotations__["return"] = list[entity]
     router.get("/items", response_model=list[read])(rows)
     assert errors_of(router) == []
+
+
+class Envelope(BaseModel):
+    data: HabitItemRead
+
+
+class Shorter(Read):
+    name: str
+
+
+@pytest.mark.parametrize("model", [Envelope, Shorter, HabitItemRead | Shorter, list[HabitItemRead]])
+def test_the_parameters_of_one_row_need_its_read_variant(model: Any) -> None:
+    router = APIRouter(route_class=allowing(read=Who.MEMBERS))
+
+    @router.get("/items/{item_id}", response_model=model)
+    async def read(item_id: int, query: Annotated[HabitItemQuery, Depends(HabitItemQuery.of_one)]) -> Any: ...
+
+    (error,) = errors_of(router)
+    assert error.endswith("give it the response model HabitItemRead, or no HabitItemQuery.")
