@@ -3,6 +3,7 @@
 SQLite has few forms of ALTER TABLE. For others, Alembic reflects the table, creates a new one, copies the rows, drops
 the old table and renames the new one. Its reflection misses indexes on expressions, which `CompleteSQLiteDialect`
 reads, and triggers, AUTOINCREMENT with its counter, collations and unnamed CHECKs, which `CompleteSQLiteImpl` copies.
+Alembic would also copy generated columns, which SQLite refuses.
 """
 
 from collections.abc import Iterator
@@ -88,6 +89,9 @@ class CompleteSQLiteImpl(SQLiteImpl):
         kept.statements += triggers.values()
         batch_impl.indexes, batch_impl.new_indexes = {}, {}
         keep_collations(connection, table.name, new)
+        for column in new.columns:
+            if column.computed is not None:  # SQLite computes it, and refuses a copied value
+                batch_impl.column_transfers.pop(str(column.name), None)
         if not any(isinstance(arg, CheckConstraint) for arg in batch_impl.table_args):
             for check in unnamed_checks(connection, table.name):
                 new.append_constraint(CheckConstraint(text(escaped(check))))

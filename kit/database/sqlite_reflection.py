@@ -1,7 +1,7 @@
 """Reflection of SQLite: reads the parts of a table that SQLAlchemy's dialect does not read.
 
-These are indexes on expressions, unnamed CHECKs, AUTOINCREMENT and collations. They are parsed from the CREATE
-statements of tables and indexes, which SQLite stores in `sqlite_master`.
+These are indexes on expressions, unnamed CHECKs, AUTOINCREMENT, collations, and the expressions of generated columns.
+They are parsed from the CREATE statements of tables and indexes, which SQLite stores in `sqlite_master`.
 """
 
 import re
@@ -14,6 +14,8 @@ from sqlalchemy.dialects.sqlite.aiosqlite import SQLiteDialect_aiosqlite
 QUOTED = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|`[^`]*`|\[[^\]]*\]|--[^\n]*|/\*.*?\*/", re.DOTALL)
 
 TEXT = re.compile(r"'(?:[^']|'')*'")
+GENERATED = re.compile(r"\bAS\s*\(", re.IGNORECASE)
+NAME = re.compile(r"[\[`]?(\w+)|\"((?:[^\"]|\"\")+)\"")
 COLLATED = re.compile(r"[\"\[`]?(\w+)[\"\]`]?\s.*\bCOLLATE\s+\"?(\w+)", re.IGNORECASE | re.DOTALL)
 
 
@@ -21,6 +23,15 @@ class CompleteSQLiteDialect(SQLiteDialect_aiosqlite):
     """SQLAlchemy's dialect for SQLite and aiosqlite, which also reads indexes on expressions."""
 
     supports_statement_cache = True
+
+    def get_columns(self, connection: Connection, table_name: str, schema: str | None = None, **kw: Any) -> Any:
+        """Return the columns. SQLAlchemy reads a generated one only in a line of its own, and without a comma."""
+        columns = super().get_columns(connection, table_name, schema, **kw)  # type: ignore[no-untyped-call]
+        generated = [column for column in columns if "computed" in column]
+        expressions = dict(computed(table_sql(connection, table_name))) if generated else {}
+        for column in generated:
+            column["computed"]["sqltext"] = expressions[column["name"]]
+        return columns
 
     def get_indexes(self, connection: Connection, table_name: str, schema: str | None = None, **kw: Any) -> Any:
         """Return the indexes, including those on expressions, whose expressions are one text, separated by commas."""
@@ -100,6 +111,27 @@ def has_autoincrement(connection: Connection, table: str) -> bool:
 def table_sql(connection: Connection, table: str) -> str:
     query = "SELECT sql FROM sqlite_master WHERE type = 'table' AND lower(name) = lower(?)"
     return connection.exec_driver_sql(query, (table,)).scalar() or ""
+
+
+def computed(sql: str) -> Iterator[tuple[str, str]]:
+    """Yield the generated columns in a CREATE TABLE, each with its expression."""
+    start = without_quoted(sql).index("(")
+    for definition in split(sql[start + 1 : closing(sql, start)]):
+        found, name = GENERATED.search(without_quoted(definition)), NAME.match(definition)
+        if found and name:
+            expression = definition[found.end() : closing(definition, found.end() - 1)]
+            yield (name[1] or name[2]).replace('""', '"'), expression
+
+
+def split(sql: str) -> Iterator[str]:
+    """Yield the parts of SQL between commas, except those within parentheses or quotes."""
+    depth = start = 0
+    for index, letter in enumerate(without_quoted(sql)):
+        depth += {"(": 1, ")": -1}.get(letter, 0)
+        if letter == "," and depth == 0:
+            yield sql[start:index].strip()
+            start = index + 1
+    yield sql[start:].strip()
 
 
 def collations(sql: str) -> Iterator[tuple[str, str]]:

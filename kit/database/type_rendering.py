@@ -1,4 +1,4 @@
-"""Rendering of column types in migrations: SQLAlchemy's types, with the same meaning on both databases.
+"""Rendering of column types and defaults in migrations: SQLAlchemy's, with the same meaning on both databases.
 
 The kit's own types are not used, so that a migration does not change when the code of the kit does. A type that was
 reflected from one database is rendered as the kit declares it, so that the migration suits the other database too.
@@ -8,7 +8,8 @@ Types of libraries and of the application are used as they are: the migration im
 from typing import Literal
 
 from alembic.autogenerate.api import AutogenContext
-from sqlalchemy import VARCHAR, DateTime, LargeBinary
+from sqlalchemy import VARCHAR, ClauseElement, DateTime, Dialect, LargeBinary
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import BYTEA
 from sqlmodel.sql.sqltypes import UTCDateTime
 
@@ -16,16 +17,43 @@ from kit.models.columns import DecimalColumn, DurationColumn, EnumColumn, JsonCo
 
 
 def render_type(kind: str, thing: object, context: AutogenContext) -> str | Literal[False]:
-    """Return the Python source of a type, for Alembic's `render_item`; False if Alembic is to render it."""
+    """Return the Python source of a type or default, for Alembic's `render_item`; False if Alembic is to render it."""
+    if kind == "server_default":
+        return server_default(thing)
     if kind != "type":
         return False
     if isinstance(thing, VARCHAR):
         return text_column(thing, context)
     if isinstance(thing, UTCDateTime | DateTime):
-        return "UTCDateTime()"  # imported by script.py.mako
+        return moment_column(thing, context)
     if isinstance(thing, LargeBinary | BYTEA):
         return "sa.LargeBinary()"
     return kit_type(thing) or imported_type(thing, context)
+
+
+def moment_column(thing: UTCDateTime | DateTime, context: AutogenContext) -> str:
+    """Return the source of the type of moments in UTC; of naive ones if a model or PostgreSQL has declared these.
+
+    SQLite has one type for both, so that one of its columns is taken for a moment in UTC.
+    """
+    is_sqlite = context is not None and context.dialect is not None and context.dialect.name == "sqlite"
+    is_declared = type(thing) is DateTime or not is_sqlite
+    is_naive = isinstance(thing, DateTime) and not thing.timezone and is_declared
+    return "sa.DateTime()" if is_naive else "UTCDateTime()"  # imported by script.py.mako
+
+
+CURRENT_TIME = 'sa.text("CURRENT_TIMESTAMP")'
+PORTABLE = {"now()": CURRENT_TIME, "current_timestamp": CURRENT_TIME, "true": "sa.true()", "false": "sa.false()"}
+"""By its SQL on PostgreSQL, the source of a default that suits both databases."""
+POSTGRESQL: Dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
+
+
+def server_default(default: object) -> str | Literal[False]:
+    """Return the source of a default that each database writes in its own way; False if Alembic is to render it."""
+    expression = getattr(default, "arg", default)
+    if not isinstance(expression, ClauseElement):
+        return False
+    return PORTABLE.get(str(expression.compile(dialect=POSTGRESQL)).lower(), False)
 
 
 def imported_type(thing: object, context: AutogenContext) -> Literal[False]:

@@ -10,9 +10,12 @@ from typing import Any, get_origin
 from pydantic import Json, TypeAdapter
 from pydantic.fields import FieldInfo
 from sqlalchemy import (
+    DATETIME,
+    TIMESTAMP,
     Boolean,
     Column,
     Date,
+    DateTime,
     Float,
     Integer,
     LargeBinary,
@@ -20,6 +23,7 @@ from sqlalchemy import (
     Time,
     Uuid,
 )
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.types import TypeEngine
 from sqlmodel import AutoString, Field, SQLModel
 from sqlmodel.sql.sqltypes import UTCDateTime
@@ -128,6 +132,8 @@ def complete_table(entity: Any, table: Table) -> None:
             column.type = text_type(column.type.length)
     for name, field in entity.model_fields.items():
         stored = column_of(table, name, field)
+        if stored is not None and shape_of_field(field).kind == "datetime":
+            store_in_utc(entity, name, stored)
         if stored is not None and not stored.foreign_keys and not stored.primary_key:
             add_check(table, stored, field)
     refuse_long_entries(entity, table)
@@ -137,8 +143,29 @@ def complete_table(entity: Any, table: Table) -> None:
 
 def column_of(table: Table, name: str, field: FieldInfo) -> Column[Any] | None:
     """Return the column of a field, which may have another name in the database."""
-    options = option(field, "sa_column_kwargs") or {}
-    return table.columns.get(options.get("key") or options.get("name") or name)
+    options, explicit = option(field, "sa_column_kwargs") or {}, option(field, "sa_column")
+    return table.columns.get(options.get("key") or options.get("name") or getattr(explicit, "key", None) or name)
+
+
+MOMENTS = (DateTime, DATETIME, TIMESTAMP, postgresql.TIMESTAMP)
+"""The types of SQLAlchemy for moments, in place of which the kit's own is used."""
+
+
+def store_in_utc(entity: Any, name: str, column: Column[Any]) -> None:
+    """Replace SQLAlchemy's type of a `datetime` field, whose values would be without a time zone on SQLite.
+
+    Raises a TypeError for a type with options that the other database lacks.
+    """
+    given = column.type
+    if not isinstance(given, DateTime):
+        return
+    if type(given) not in MOMENTS or getattr(given, "precision", None) is not None:
+        raise TypeError(
+            f"{entity.__name__}.{name} has the column type {given!r}, which stores other values on SQLite than on "
+            "PostgreSQL: leave the type out, and the column stores UTC to the microsecond on both, "
+            "or write a `TypeDecorator`."
+        )
+    column.type = UTCDateTime()
 
 
 def refuse_other_names(entity: Any, table: Table) -> None:

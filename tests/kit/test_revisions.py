@@ -29,6 +29,8 @@ from sqlalchemy import (
     TypeDecorator,
     text,
 )
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlmodel.sql.sqltypes import UTCDateTime
 
 from kit.database import revisions
 from kit.database.comparison import PLUGINS
@@ -278,6 +280,39 @@ async def test_an_index_on_columns_is_restored_as_it_was(written: Any) -> None:
 )
 def test_a_migration_names_types_of_sqlalchemy(kind: Any, rendered: Any) -> None:
     context: Any = None
+    assert render_type("type", kind, context) == rendered
+
+
+@pytest.mark.parametrize(
+    ("default", "rendered"),
+    [
+        (sa.func.now(), 'sa.text("CURRENT_TIMESTAMP")'),
+        (sa.text("now()"), 'sa.text("CURRENT_TIMESTAMP")'),
+        (sa.func.current_timestamp(), 'sa.text("CURRENT_TIMESTAMP")'),
+        (sa.false(), "sa.false()"),
+        (sa.text("7"), "sa.text('7')"),
+        ("seven", "'seven'"),
+    ],
+)
+async def test_a_default_of_the_database_is_written_for_both_databases(
+    written: Any, default: Any, rendered: str
+) -> None:
+    body = await written(title(), Column("new", String(30), server_default=default))
+    assert f"server_default={rendered}" in body
+
+
+@pytest.mark.parametrize(
+    ("kind", "dialect", "rendered"),
+    [
+        (sa.DateTime(), sqlite.dialect(), "sa.DateTime()"),
+        (sqlite.DATETIME(), sqlite.dialect(), "UTCDateTime()"),
+        (sa.TIMESTAMP(), postgresql.dialect(), "sa.DateTime()"),
+        (sa.TIMESTAMP(timezone=True), postgresql.dialect(), "UTCDateTime()"),
+        (UTCDateTime(), postgresql.dialect(), "UTCDateTime()"),
+    ],
+)
+def test_only_a_declared_moment_without_a_time_zone_is_written_as_one(kind: Any, dialect: Any, rendered: str) -> None:
+    context: Any = SimpleNamespace(dialect=dialect)
     assert render_type("type", kind, context) == rendered
 
 

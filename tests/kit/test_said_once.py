@@ -10,9 +10,11 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import pytest
 from pydantic import AfterValidator, BaseModel, NaiveDatetime, SecretStr
-from sqlalchemy import MetaData, Table
+from sqlalchemy import TIMESTAMP, Column, DateTime, MetaData, Table
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import registry
 from sqlmodel import CheckConstraint, Field, Index, SQLModel, String, UniqueConstraint
+from sqlmodel.sql.sqltypes import UTCDateTime
 
 from kit import Body, Changes, Entity, ListQuery, Name, Read, Stamped, UUIDEntity
 from kit.models.entities import complete_mapped_table
@@ -99,6 +101,39 @@ def test_a_field_without_bounds_has_no_check(annotation: Any) -> None:
 def test_a_check_of_the_resource_wins() -> None:
     table = table_of(int, [CheckConstraint("value <> 3", name="value")], ge=0)
     assert checks(table) == ["ck_once_value: value <> 3"]
+
+
+@pytest.mark.parametrize(
+    ("condition", "names"),
+    [
+        ("value > 3", ["ck_once_value", "ck_once_value_check"]),
+        ("value <> version OR version = id", ["ck_once_value", "ck_once_value_version_id_check"]),
+        ("1 = 1", ["ck_once_value", "ck_once_check"]),
+    ],
+)
+def test_a_check_without_a_name_is_named_after_its_fields_and_replaces_no_other(
+    condition: str, names: list[str]
+) -> None:
+    table = table_of(int, [CheckConstraint(condition), CheckConstraint(condition)], ge=0)
+    assert {check.partition(":")[0] for check in checks(table)} == {*names, f"{names[-1]}_2"}
+
+
+@pytest.mark.parametrize("stored", [DateTime, DateTime(timezone=True), TIMESTAMP, postgresql.TIMESTAMP(timezone=True)])
+@pytest.mark.parametrize("is_column", [False, True])
+def test_a_moment_is_stored_in_utc_however_its_column_is_declared(stored: Any, is_column: bool) -> None:
+    options: Any = {"sa_column": Column("other", stored)} if is_column else {"sa_type": stored}
+    table = table_of(datetime, **options)
+    assert type(table.c["other" if is_column else "value"].type) is UTCDateTime
+
+
+@pytest.mark.parametrize("stored", [postgresql.TIMESTAMP(precision=0), sqlite.DATETIME()])
+def test_a_type_of_moments_that_differs_between_the_databases_is_refused(stored: Any) -> None:
+    with pytest.raises(TypeError, match=r"Once\d+\.value has the column type .*: leave the type out, and the column"):
+        table_of(datetime, sa_type=stored)
+
+
+def test_a_moment_without_a_time_zone_keeps_its_type() -> None:
+    assert type(table_of(NaiveDatetime, sa_type=DateTime).c.value.type) is DateTime
 
 
 def test_a_column_type_of_the_resource_wins() -> None:

@@ -99,6 +99,18 @@ async def test_a_rebuilt_table_never_generates_an_id_twice(engine_of_shelf: Asyn
         assert rows.scalars().all() == [1, 3]
 
 
+async def test_a_rebuilt_table_computes_its_generated_columns_anew(engine_of_shelf: AsyncEngine) -> None:
+    async with engine_of_shelf.begin() as connection:
+        await connection.exec_driver_sql("ALTER TABLE shelf ADD COLUMN twice NUMERIC(9, 2) AS (pages * 2)")
+        await connection.exec_driver_sql("""ALTER TABLE shelf ADD COLUMN "a b" TEXT AS (title || '(,') NOT NULL""")
+    await alter(engine_of_shelf, lengthen)
+    await alter(engine_of_shelf, lambda batch: batch.alter_column("pages", type_=sa.BigInteger()))
+    async with engine_of_shelf.begin() as connection:
+        found = await connection.exec_driver_sql('SELECT twice, "a b" FROM shelf')
+        assert found.one() == (2, "A(,")
+    assert "GENERATED ALWAYS AS (pages * 2) VIRTUAL" in await table(engine_of_shelf)
+
+
 async def test_a_batch_may_drop_and_create_indexes_on_expressions(engine_of_shelf: AsyncEngine) -> None:
     def change(batch: BatchOperations) -> None:
         lengthen(batch)
