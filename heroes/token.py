@@ -37,12 +37,14 @@ class Token(SQLModel):
     """A token for the header `Authorization: Bearer …`."""
 
     access_token: str
-    token_type: Literal["bearer"] = "bearer"  # noqa: S105  the type of the token, not a secret
+    token_type: Literal["bearer"]
     expires_in: int = Field(description="Seconds for which the token is valid.")
 
 
 CREDENTIALS = {"grant_type": "password", "username": "natasha", "password": "correct horse battery"}
 """The example of the form: the user whom the example of `POST /users/` creates."""
+NOT_STORED = {"Cache-Control": {"required": True, "schema": {"type": "string", "const": "no-store"}}}
+"""Caches do not store a token (RFC 6749, section 5.1), nor does the service, so a login takes no `Idempotency-Key`."""
 FORM = {"requestBody": {"content": {"application/x-www-form-urlencoded": {"example": CREDENTIALS}}}}
 
 router = APIRouter(prefix="/auth", tags=["auth"], route_class=allowing(create=Who.ANYONE))
@@ -54,7 +56,7 @@ router = APIRouter(prefix="/auth", tags=["auth"], route_class=allowing(create=Wh
     summary="Get a token",
     max_body_size=MAX_FORM,
     openapi_extra=FORM,
-    responses={429: failure(429)},
+    responses={200: {"headers": NOT_STORED}, 429: failure(429)},
 )
 async def create_token(request: Request, form: Annotated[OAuth2PasswordRequestForm, Depends()]) -> JSONResponse:
     """Returns the same 401, after the same time, for an unknown user, a wrong password and an inactive user."""
@@ -66,7 +68,7 @@ async def create_token(request: Request, form: Annotated[OAuth2PasswordRequestFo
             await count_failure()
             raise unauthenticated("The username or the password is wrong.")
         token = tokens.issue(Claims(user.id, user.generation))
-    answer = Token(access_token=token, expires_in=int(tokens.lifetime.total_seconds()))
+    answer = Token(access_token=token, token_type="bearer", expires_in=int(tokens.lifetime.total_seconds()))
     return JSONResponse(answer.model_dump(), headers={"Cache-Control": "no-store"})
 
 

@@ -21,7 +21,8 @@ from kit.openapi.references import (
     share_definitions,
     targets,
 )
-from kit.openapi.responses import Json, failure, header_objects, responses_of
+from kit.openapi.response_schemas import remove_defaults
+from kit.openapi.responses import OF_EVERY_RESPONSE, Json, failure, header_objects, responses_of
 from kit.openapi.sharing import operations, share
 from kit.openapi.simplification import keep_to_version, simplify
 from kit.openapi.values import NONE
@@ -70,8 +71,9 @@ def complete(document: Json) -> Json:
     share_definitions(document)
     name_enumerations(document)
     keep_used_validation_error(document)
-    for method, operation in operations(document):
-        complete_body(document, operation, method)
+    remove_defaults(document)
+    for _, operation in operations(document):
+        complete_body(document, operation, is_merge=hints.get(id(operation), {}).get("is_merge", False))
     share(document)
     refuse_dangling(document)
     return document
@@ -131,7 +133,7 @@ def keep_used_validation_error(document: Json) -> None:
 
 
 def complete_operation(document: Json, operation: Json, method: str, hints: Json) -> None:
-    """Add the security, a description, the 401, 403 and 422, and the header of all responses to an operation."""
+    """Add the security, a description, the 401, 403 and 422, and the headers of all responses to an operation."""
     is_public = method.replace("HEAD", "GET") in hints.get("public", ())
     if is_public:
         operation.setdefault("security", [])
@@ -143,7 +145,7 @@ def complete_operation(document: Json, operation: Json, method: str, hints: Json
         responses["422"] = failure(422)
     for response in responses.values():
         if "$ref" not in response:
-            response["headers"] = response.get("headers", {}) | header_objects("X-Request-ID")
+            response["headers"] = response.get("headers", {}) | header_objects(*OF_EVERY_RESPONSE)
     if "embedded" in hints and "200" in responses:
         refer_to_partial_schema(document, responses["200"], hints["embedded"])
 
@@ -178,8 +180,12 @@ def complete_path(operation: Json, table: str | None) -> None:
             parameter["example"] = f"{{{table}}}"
 
 
-def complete_body(document: Json, operation: Json, method: str) -> None:
-    """Add an example to every body, and to a PATCH the media type of JSON Merge Patch (RFC 7396)."""
+def complete_body(document: Json, operation: Json, *, is_merge: bool) -> None:
+    """Add an example to every body, and to changes of a resource the media type of JSON Merge Patch (RFC 7396).
+
+    It is left out if the operation has no optional parameter: of two media types, openapi-python-client would make a
+    module that cannot be imported, because it imports the name `Unset` only for such parameters.
+    """
     content = operation.get("requestBody", {}).get("content", {})
     for body in content.values():
         if "schema" not in body or {"example", "examples"} & body.keys():
@@ -189,7 +195,8 @@ def complete_body(document: Json, operation: Json, method: str) -> None:
         example = elements(item, document) if is_bulk else example_of(body["schema"], document)
         if example is not NONE:
             body["example"] = example
-    if "application/json" in content and method == "PATCH":
+    parameters = (resolved(parameter, document) for parameter in operation.get("parameters", ()))
+    if is_merge and "application/json" in content and not all(part.get("required") for part in parameters):
         content["application/merge-patch+json"] = content["application/json"]
 
 

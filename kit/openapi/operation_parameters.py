@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from inspect import ismethod
 from typing import Any
 
-from kit.openapi.operation_kinds import has_etag, has_precondition, is_read
+from kit.openapi.operation_kinds import has_etag, has_precondition, is_conditional_creation, is_read, takes_key
 from kit.openapi.responses import TAG, TEXT, Json
 from kit.operations.dependants import dependencies_of, query_variant
 from kit.operations.route import Operation
@@ -12,7 +12,8 @@ from kit.query.list_query import ListQuery
 
 ORDER = ("limit", "sort", "q", "include", "include_limit", "fields", "count", "cursor", "offset")  # then the filters
 IF_NONE_MATCH = "Respond with a 304 if the ETag is one of these."
-NOT_EXISTING = "`*`: change nothing if the row exists, or if another row has a unique value of the new one; then a 412."
+NOT_EXISTING = "`*`: store nothing if another row has a unique value of the new one; then a 412."
+OTHER_VERSION = "Change nothing if the row has this version, or if it exists (`*`); then a 412."
 IF_MATCH = 'Change the row only if it has this version, as in `"3"`, or any version (`*`); otherwise a 412.'
 TAGS = TEXT | {"pattern": f"^(\\*|{TAG}(, *{TAG})*)$", "examples": ['"3"']}
 """The schema of preconditions. It is not used for a read, where a malformed `If-None-Match` is no error."""
@@ -30,9 +31,10 @@ def parameters(route: Operation) -> Iterator[Json]:
         yield {"name": "If-None-Match", "in": "header", "description": IF_NONE_MATCH, "schema": TEXT}
     if has_precondition(route):
         yield {"name": "If-Match", "in": "header", "description": IF_MATCH, "schema": TAGS}
-    if route.methods & {"POST", "PUT"}:
+        yield {"name": "If-None-Match", "in": "header", "description": OTHER_VERSION, "schema": TAGS}
+    if is_conditional_creation(route):
         yield {"name": "If-None-Match", "in": "header", "description": NOT_EXISTING, "schema": TAGS}
-    if "POST" in route.methods:
+    if takes_key(route):
         schema = TEXT | {"minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"}
         yield {"name": "Idempotency-Key", "in": "header", "description": KEY, "schema": schema}
 

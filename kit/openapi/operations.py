@@ -8,7 +8,17 @@ import sqlalchemy
 from fastapi.routing import APIRoute
 from pydantic import TypeAdapter
 
-from kit.openapi.operation_kinds import has_etag, has_precondition, is_bulk, is_read, query_of
+from kit.openapi.operation_kinds import (
+    has_etag,
+    has_precondition,
+    is_bulk,
+    is_conditional_creation,
+    is_merge,
+    is_read,
+    query_of,
+    takes_key,
+    takes_session,
+)
 from kit.openapi.operation_parameters import parameters
 from kit.openapi.problem_schema import bulk_outcome
 from kit.openapi.responses import Json, failure, header_objects, optional_header_objects
@@ -56,7 +66,7 @@ def describe(route: APIRoute) -> None:
     if not isinstance(route, Operation) or route.is_described:
         return
     route.is_described = True
-    query = query_of(route)
+    query, hints["is_merge"] = query_of(route), is_merge(route)
     if query is not None:
         hints["table"] = str(query.model.__tablename__)
     describe_responses(route)
@@ -73,7 +83,8 @@ def add_parameters(operation: Json) -> None:
     if route is None:
         return
     operation[HINTS] = {name: hint for name, hint in hints.items() if name not in (ROUTE, "parameters")}
-    operation["parameters"] = [*operation.get("parameters", ()), *parameters(route), *hints["parameters"]]
+    if every := [*operation.get("parameters", ()), *parameters(route), *hints["parameters"]]:
+        operation["parameters"] = every
     query = query_of(route)
     if query is not None and has_etag(route) and is_read(route):
         operation[HINTS]["embedded"] = embedded_schemas(query)
@@ -97,7 +108,7 @@ def describe_responses(route: Operation) -> None:
         route.response_fields = partial_success.response_fields | route.response_fields
     for status in failures(route):
         described[status] = failure(status)
-    if "POST" in route.methods:
+    if takes_key(route):
         described[409]["headers"] |= optional_header_objects("Retry-After", "Idempotency-Replayed")
     route.responses = described | route.responses
 
@@ -136,8 +147,8 @@ def success_headers(route: Operation, status: int) -> Iterator[str]:
     if status == 201 and not many:
         yield "Location"
     if has_etag(route) and many:
-        yield from ("Link", "X-Total-Count")
-    if "POST" in route.methods:
+        yield from ("Link", "X-Total-Count", "X-Total-Count-Estimate")
+    if takes_key(route):
         yield "Idempotency-Replayed"
 
 
@@ -150,8 +161,8 @@ def failures(route: Operation) -> Iterator[int]:
         yield from (408, 413, 415)
     if route.dependant.path_params or "PATCH" in route.methods:
         yield 404
-    if not is_read(route):
+    if not is_read(route) and (takes_key(route) or takes_session(route)):
         yield 409
-    if has_precondition(route) or "POST" in route.methods:
+    if has_precondition(route) or is_conditional_creation(route):
         yield 412
     yield from (422, 429, 503, 504)

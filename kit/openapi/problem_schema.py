@@ -43,7 +43,16 @@ class Problem(BaseModel):
     request_id: str = Field(description="The id of the request, as in the log.")
     outcome: ProblemOutcome = Field(default_factory=lambda: ProblemOutcome.unknown, description="In a 503 for a write.")
     errors: list[ProblemError] = Field(default_factory=list, description="In a 422, and in some 404 and 409.")
-    more_errors: int = Field(default=0, ge=0, description="How many errors of a 422 were left out of `errors`.")
+    more_errors: int = Field(
+        default_factory=int, ge=0, description="How many errors of a 422 were left out of `errors`."
+    )
+    trace_id: str = Field(default_factory=str, description="The id of the trace, if the request has a `traceparent`.")
+    checks: dict[str, str] = Field(
+        default_factory=dict, description="In a 503 of `/health/ready`: the state of each part."
+    )
+    missing: list[str] = Field(
+        default_factory=list, description="In a 503 of `/health/ready`: migrations, or what a table lacks."
+    )
 
 
 class FailedElement(BaseModel):

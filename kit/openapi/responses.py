@@ -69,13 +69,15 @@ HEADERS_OF = {
     408: ["Connection"],
     413: ["Connection"],
     415: ["Accept", "Accept-Encoding"],
-    429: ["Retry-After", "RateLimit-Policy", "RateLimit"],
+    429: ["Retry-After"],
     503: ["Retry-After"],
 }
 OPTIONAL_HEADERS = (
-    "Link", "X-Total-Count", "Idempotency-Replayed", "Accept", "Accept-Encoding", "RateLimit-Policy", "RateLimit"
+    "Link", "X-Total-Count", "X-Total-Count-Estimate", "Idempotency-Replayed", "Accept", "Accept-Encoding",
+    "RateLimit-Policy", "RateLimit",
 )  # fmt: skip
 """The headers that some responses of an operation lack."""
+OF_EVERY_RESPONSE = ("X-Request-ID", "RateLimit-Policy", "RateLimit")
 
 
 def header_object(name: str, *, is_required: bool) -> Json:

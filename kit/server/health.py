@@ -3,9 +3,10 @@
 import asyncio
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from fastapi import APIRouter, Request
+from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse, Response
 
 from kit.database import preparation
@@ -23,15 +24,29 @@ abandoned: set[asyncio.Task[Any]] = set()
 """The cancelled checks of a database that does not answer, until they have ended."""
 
 
+class Alive(BaseModel):
+    """The process answers."""
+
+    status: Literal["alive"]
+
+
+class Ready(BaseModel):
+    """The service can serve requests."""
+
+    status: Literal["ready"]
+    checks: dict[str, str] = Field(description="The state of each part: `database`, `schema`, `redis` and others.")
+
+
 def health_router(shutdown: Shutdown) -> APIRouter:
     router = APIRouter(prefix="/health", tags=["health"])
 
-    @router.get("/live", summary="Is the process alive?", operation_id="health-live")
+    @router.get("/live", response_model=Alive, summary="Is the process alive?", operation_id="health-live")
     async def live() -> Response:
         return JSONResponse({"status": "alive"})
 
     @router.get(
         "/ready",
+        response_model=Ready,
         summary="Is the database there, and migrated?",
         operation_id="health-ready",
         responses={503: failure(503)},

@@ -107,6 +107,12 @@ def python(build: Path) -> str:
     return str(folder)
 
 
+def test_every_module_of_a_client_in_python_can_be_imported(python: str) -> None:
+    modules = "pkgutil.walk_packages(heroes_client.__path__, 'heroes_client.')"
+    code = f"import heroes_client, importlib, pkgutil; [importlib.import_module(each.name) for each in {modules}]"
+    run(PYTHON / "python", "-c", code, PYTHONPATH=python)
+
+
 @pytest.mark.usefixtures("anyio_backend")
 def test_a_client_in_python_goes_through_the_service(python: str, server: Server) -> None:
     assert run(PYTHON / "python", "flow.py", server.url, PYTHONPATH=python).splitlines() == STEPS

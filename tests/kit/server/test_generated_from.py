@@ -16,7 +16,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel, Field
 from starlette.responses import PlainTextResponse
 
-from kit import ListQuery, Read, Service, allowing
+from kit import Changes, IfMatch, ListQuery, Read, Service, Session, allowing
 from kit.models.json_values import CLOCK, DURATION
 from kit.openapi import __main__ as command
 from kit.openapi.examples import example_of
@@ -459,3 +459,90 @@ async def test_the_event_loop_goes_on_while_the_document_is_made(monkeypatch: py
         assert (await client.get("/openapi.json")).status_code == 200
     assert threads
     assert threading.main_thread().name not in threads
+
+
+class PetChanges(Changes):
+    name: str | None = None
+
+
+class Pets(BaseModel):
+    ids: list[int]
+
+
+class Shown(BaseModel):
+    kind: str = "cat"
+
+
+def changing_router() -> APIRouter:
+    router = APIRouter(prefix="/pets", tags=["pets"], route_class=allowing())
+
+    @router.patch("/bulk")
+    async def change_many_pets(pets: Pets, session: Session, limit: int = 1) -> None: ...
+
+    @router.patch("/{pet_id}")
+    async def change_pet(pet_id: int, changes: PetChanges, matching: IfMatch) -> Shown:
+        return Shown()
+
+    @router.put("/{pet_id}")
+    async def replace_pet(pet_id: int, new: Shown) -> None: ...
+
+    @router.patch("/{pet_id}/name")
+    async def rename_pet(pet_id: int, changes: PetChanges, session: Session) -> None: ...
+
+    not_stored = {"Cache-Control": {"schema": {"type": "string", "const": "no-store"}}}
+
+    @router.post("/keys", responses={200: {"headers": not_stored}})
+    async def create_key() -> Shown:
+        return Shown()
+
+    return router
+
+
+def names_of(document: Json, path: str, method: str) -> set[str]:
+    parameters = document["paths"][path][method].get("parameters", [])
+    return {part.get("name", part.get("$ref", "").rpartition("/")[2]) for part in parameters}
+
+
+def test_merge_patch_is_documented_for_the_changes_of_a_row_if_generators_understand_it() -> None:
+    paths = service_with(changing_router()).openapi()["paths"]
+    documented = {
+        path: list(part["patch"]["requestBody"]["content"]) for path, part in paths.items() if "patch" in part
+    }
+    assert documented == {
+        "/pets/bulk": ["application/json"],  # it is no merge patch of a resource (RFC 7396)
+        "/pets/{pet_id}": ["application/json", "application/merge-patch+json"],
+        "/pets/{pet_id}/name": ["application/json"],  # without an optional parameter
+    }
+
+
+def test_preconditions_are_documented_where_they_have_an_effect() -> None:
+    document = service_with(changing_router()).openapi()
+    assert names_of(document, "/pets/{pet_id}", "patch") == {"pet_id", "If-Match", "If-None-Match"}
+    assert names_of(document, "/pets/{pet_id}", "put") == {"pet_id"}
+
+
+def test_a_post_whose_response_is_not_stored_takes_no_key() -> None:
+    document = service_with(changing_router()).openapi()
+    operation = document["paths"]["/pets/keys"]["post"]
+    assert "parameters" not in operation
+    assert "Idempotency-Replayed" not in operation["responses"]["200"]["headers"]
+    assert {"409", "412"}.isdisjoint(operation["responses"])
+
+
+def test_only_bodies_have_defaults() -> None:
+    router = APIRouter(prefix="/shown")
+    router.add_api_route("/", lambda: Shown(), methods=["GET"], response_model=Shown)
+    schemas = service_with(router, pets()).openapi()["components"]["schemas"]
+    assert "default" not in schemas["Shown"]["properties"]["kind"]
+    assert "default" in schemas["Owner-Input" if "Owner-Input" in schemas else "Owner"]["properties"]["others"]
+    assert not [part for part in schemas["Problem"]["properties"].values() if "default" in part]
+
+
+def test_the_headers_and_members_of_responses_that_may_be_sent_are_documented() -> None:
+    document = bookshop_service().openapi()
+    listed = document["paths"]["/books/"]["get"]["responses"]["200"]["headers"]
+    assert listed.keys() >= {"X-Total-Count-Estimate", "RateLimit", "RateLimit-Policy"}
+    schemas = document["components"]["schemas"]
+    assert schemas["Problem"]["properties"].keys() >= {"trace_id", "checks", "missing"}
+    assert schemas["Ready"]["required"] == ["status", "checks"]
+    assert schemas["Alive"]["required"] == ["status"]
