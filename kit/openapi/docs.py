@@ -86,6 +86,7 @@ def content_security_policy(html: str) -> str:
 
 
 @router.get("/docs/style.css")
+@needs_no_caller
 async def show_style() -> Response:
     return Response(STYLE, media_type="text/css")
 

@@ -41,6 +41,7 @@ def health_router(shutdown: Shutdown) -> APIRouter:
     router = APIRouter(prefix="/health", tags=["health"])
 
     @router.get("/live", response_model=Alive, summary="Is the process alive?", operation_id="health-live")
+    @needs_no_caller
     async def live() -> Response:
         return JSONResponse({"status": "alive"})
 
