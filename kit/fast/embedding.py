@@ -7,10 +7,9 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from operator import eq
 from typing import Any
 
-from sqlalchemy import BinaryExpression, ColumnElement, Select, inspect, select, union_all
+from sqlalchemy import ColumnElement, Select, inspect, select, union_all
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.orm import RelationshipProperty
 
@@ -19,7 +18,7 @@ from kit.fast.selects import fetch
 from kit.models.deletion import visible
 from kit.models.entities import Entity
 from kit.models.reads import Read
-from kit.query.embedding import ListRelation, list_relation, next_name
+from kit.query.embedding import ListRelation, is_equality, list_relation, next_name
 from kit.query.filters import is_in
 from kit.query.list_query import ListQuery
 from kit.query.related import MANY_AT_ONCE, first_limit, incomplete, order_fields
@@ -48,9 +47,7 @@ def relation_of(model: type[Entity], name: str, read: type[Read]) -> Relation | 
     """Return the `Relation` of a relationship; None if its join condition is not the equality of two columns."""
     mapped: RelationshipProperty[Any] = inspect(model).relationships[name]
     pairs, target = list(mapped.local_remote_pairs or ()), mapping_of(mapped.mapper.class_)
-    if target is None or mapped.secondary is not None or mapped.collection_class not in (None, list):
-        return None
-    if len(pairs) != 1 or not _compares(mapped.primaryjoin, *pairs[0]):
+    if target is None or mapped.collection_class not in (None, list) or not is_equality(mapped):
         return None
     local_field = inspect(model).get_property_by_column(pairs[0][0]).key
     remote_field = mapped.mapper.get_property_by_column(pairs[0][1]).key
@@ -61,13 +58,6 @@ def relation_of(model: type[Entity], name: str, read: type[Read]) -> Relation | 
     names = list(dict.fromkeys((*read.model_fields, *others)))
     is_list = bool(mapped.uselist)
     return Relation(name, local_field, remote_field, target.entity, read, is_list, ordering, names, bounded)
-
-
-def _compares(condition: Any, local: ColumnElement[Any], remote: ColumnElement[Any]) -> bool:
-    """Return whether a condition is `local = remote`, and nothing else."""
-    if not isinstance(condition, BinaryExpression) or condition.operator is not eq:
-        return False
-    return {str(condition.left), str(condition.right)} == {str(local), str(remote)}
 
 
 async def embed(engine: AsyncEngine, query: ListQuery, relation: Relation, rows: Sequence[Values]) -> None:

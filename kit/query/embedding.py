@@ -2,16 +2,17 @@
 
 For each row, at most `include_limit` related rows are embedded, in the order of the relationship, or by id. If there
 are more, the property `…_next` of the row is a link to the others: a list of the related resource, filtered by the
-row. It is null if no list has such a filter.
+row, and after the last embedded one. It is null if no list has exactly these rows in this order.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from operator import eq
 from typing import Any
 from urllib.parse import urlencode
 
-from sqlalchemy import Column, ColumnElement, UnaryExpression, inspect
+from sqlalchemy import BinaryExpression, Column, ColumnElement, UnaryExpression, inspect
 from sqlalchemy.orm import RelationshipProperty, selectinload
 from sqlalchemy.orm.interfaces import ORMOption
 from sqlalchemy.sql.operators import asc_op, desc_op
@@ -102,7 +103,7 @@ class ListRelation:
     local_field: str | None
     """The field to which the foreign key of the related rows refers."""
     foreign_key: str | None
-    """The foreign key of the related rows; None if the relationship needs more than one column."""
+    """The foreign key of the related rows; None if the relationship has another condition than its equality."""
 
     @property
     def target(self) -> type[Any]:
@@ -110,19 +111,19 @@ class ListRelation:
         return target
 
     def rest(self, runtime: Runtime, root: str, value: Any, last: Mapping[str, Any]) -> str | None:
-        """Return the link to the rows after the last embedded one; None if no list has a filter by the foreign key.
+        """Return the link to the rows after the last embedded one; None if no list has these rows in this order.
 
         `root` is `root_path`, `value` that of `local_field`, and `last` has the sort key values of the last row.
         """
         found = None if self.foreign_key is None else runtime.filtered_lists.get((self.target, self.foreign_key))
-        if found is None:
+        if found is None or self.order is None:
             return None
         path, sorts, default = found
-        parameters = [(str(self.foreign_key), str(value))]
-        if self.order is not None and set(self.order.text.split(",")) <= set(sorts):
-            parameters += [("sort", self.order.text)] if self.order.text != default else []
-            parameters += [("cursor", self.order.cursor_after(runtime.secrets[0], last))]
-        return f"{root}{path}?{urlencode(parameters)}"
+        if not set(self.order.text.split(",")) <= set(sorts):
+            return None
+        sort = [("sort", self.order.text)] if self.order.text != default else []
+        cursor = self.order.cursor_after(runtime.secrets[0], last)
+        return f"{root}{path}?{urlencode([(str(self.foreign_key), str(value)), *sort, ('cursor', cursor)])}"
 
 
 @cache
@@ -136,10 +137,18 @@ def list_relation(model: type[Any], name: str) -> ListRelation | None:
     order = None if sort is None else order_of(target.class_, sort)  # type: ignore[arg-type]
     given: list[Any] = list(relationship.order_by or ())
     ordering = [*given, *target.primary_key] if order is None else order.everything.ordering
-    is_direct = len(pairs) == 1 and relationship.secondary is None
+    is_direct = is_equality(relationship)
     local_field = inspect(model).get_property_by_column(pairs[0][0]).key if is_direct else None
     key = target.get_property_by_column(pairs[0][1]).key if is_direct else None
     return ListRelation(relationship, order, ordering, local_field, key)
+
+
+def is_equality(relationship: RelationshipProperty[Any]) -> bool:
+    """Return whether the condition of a relationship is that two columns are equal, and nothing else."""
+    condition, pairs = relationship.primaryjoin, list(relationship.local_remote_pairs or ())
+    if len(pairs) != 1 or relationship.secondary is not None or not isinstance(condition, BinaryExpression):
+        return False
+    return condition.operator is eq and {str(condition.left), str(condition.right)} == set(map(str, pairs[0]))
 
 
 def sort_of(relationship: RelationshipProperty[Any]) -> str | None:
