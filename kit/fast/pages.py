@@ -5,7 +5,7 @@ rows of one entity (`plain_selects`), for a read variant with more than columns 
 class, and if a listener would miss an event.
 """
 
-from collections.abc import Callable, Collection, Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
 from hashlib import sha256
@@ -13,14 +13,12 @@ from typing import Any
 
 from sqlalchemy import Integer, Select, Table, bindparam, select
 from sqlalchemy.ext.asyncio import AsyncEngine
-from sqlmodel.sql.expression import SelectOfScalar
 
 from kit.database.sessions import ReadSession
 from kit.fast.embedding import Values, embed
 from kit.fast.plain_selects import is_plain_select, unified, without_loader_options
 from kit.fast.projection import Projection
 from kit.fast.read_sessions import FastReadSession
-from kit.fast.read_variants import nested_variants
 from kit.fast.selects import cache_key, fetch
 from kit.http.encoding import to_json
 from kit.http.principals import CURRENT_PRINCIPAL
@@ -82,7 +80,7 @@ class FastPage(Page):
         return self.shared.digest
 
 
-async def fast_page(session: ReadSession, query: ListQuery, statement: SelectOfScalar[Any]) -> FastPage | None:
+async def fast_page(session: ReadSession, query: ListQuery, statement: Select[Any]) -> FastPage | None:
     """Return the page of `statement` that the list query selects; None if `plain_page` has to read it.
 
     Concurrent requests for the same page share one read.
@@ -90,7 +88,7 @@ async def fast_page(session: ReadSession, query: ListQuery, statement: SelectOfS
     if not isinstance(session, FastReadSession) or not session.shortcuts.has_pages:
         return None
     kind: Any = type(query)
-    projection = Projection.of(query) if is_plain_query(kind) else None
+    projection = Projection.of(query) if is_plain_query(kind) and isinstance(statement, Select) else None
     if projection is None or not all(_may_read(session, entity) for entity in projection.entities):
         return None
     is_own = kind.narrowed is not ListQuery.narrowed  # its result is part of the key for sharing
@@ -105,20 +103,16 @@ async def fast_page(session: ReadSession, query: ListQuery, statement: SelectOfS
     return FastPage(projection, await (read() if sharing is None else session.once(sharing, read)))
 
 
-def _bare(statements: Sequence[SelectOfScalar[Any]], query: ListQuery) -> Sequence[SelectOfScalar[Any]]:
+def _bare(statements: Sequence[Select[Any]], query: ListQuery) -> Sequence[Select[Any]]:
     """Return the statements without their loader options; nothing if one of them is not plain."""
-    nested = nested_variants(query.read)
-    bare = {one: _without_options(one, query, nested) for one in dict.fromkeys(statements)}
+    bare = {one: _without_options(one, query) for one in dict.fromkeys(statements)}
     found = [one for statement in statements if (one := bare[statement]) is not None]
     return found if len(found) == len(statements) else ()
 
 
-def _without_options(
-    statement: SelectOfScalar[Any], query: ListQuery, nested: Collection[str]
-) -> SelectOfScalar[Any] | None:
-    if not is_plain_select(statement, query):
-        return None
-    return without_loader_options(unified(statement, query.model), nested)
+def _without_options(statement: Select[Any], query: ListQuery) -> Select[Any] | None:
+    is_plain = is_plain_select(statement, query)
+    return without_loader_options(unified(statement, query.model)) if is_plain else None
 
 
 @cache

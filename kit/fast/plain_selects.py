@@ -3,16 +3,16 @@
 A statement is plain if it selects rows of one entity, with conditions, joins and loader options, and nothing else.
 """
 
-from collections.abc import Collection
 from functools import cache
 from operator import attrgetter, is_
 from typing import Any
 
-from sqlalchemy import Select, inspect, literal
+from sqlalchemy import FromClause, Select, inspect, literal
 from sqlalchemy.orm import Load
 from sqlmodel import select
 from sqlmodel.sql.expression import SelectOfScalar
 
+from kit.models.deletion import visible
 from kit.models.entities import Entity
 from kit.query.list_query import ListQuery
 
@@ -29,6 +29,8 @@ KNOWN_PARTS = frozenset(
     }
 )
 """The internal attributes of a `Select` that may be set in a plain select."""
+SELECTS = (SelectOfScalar, Select)
+"""The classes of plain selects: those of SQLModel and of SQLAlchemy."""
 OTHER_PARTS = [name for name, _ in SelectOfScalar._traverse_internals if name not in KNOWN_PARTS]
 _other_parts = attrgetter(*OTHER_PARTS, "_execution_options")
 _known_parts = attrgetter(*sorted(KNOWN_PARTS - {"_raw_columns", "_propagate_attrs"}))
@@ -38,13 +40,14 @@ EMPTY = _other_parts(SelectOfScalar(literal(1)))
 
 def is_plain_select(statement: Any, query: ListQuery) -> bool:
     """Return whether a statement is a plain select of the query's model."""
-    if type(statement) is not SelectOfScalar or len(statement._raw_columns) != 1:
+    if type(statement) not in SELECTS or len(statement._raw_columns) != 1:
         return False
-    is_of_model = statement._raw_columns[0]._annotations.get("parententity") is inspect(query.model)
-    return is_of_model and has_only_known_parts(statement)
+    selected = statement._raw_columns[0]
+    is_of_model = selected._annotations.get("parententity") is inspect(query.model)
+    return is_of_model and isinstance(selected, FromClause) and has_only_known_parts(statement)
 
 
-def unified(statement: SelectOfScalar[Any], model: type[Entity]) -> SelectOfScalar[Any]:
+def unified(statement: Select[Any], model: type[Entity]) -> Select[Any]:
     """Return `bare_select` in place of an equal statement, and another statement unchanged.
 
     SQLAlchemy has already computed the cache key of that object.
@@ -64,17 +67,12 @@ def has_only_known_parts(statement: Select[Any]) -> bool:
     return all(map(is_, _other_parts(statement), EMPTY))
 
 
-def without_loader_options(statement: SelectOfScalar[Any], nested: Collection[str]) -> SelectOfScalar[Any] | None:
-    """Return the statement without its loader options.
-
-    Returns None if it has other options, or if its options do not load every relationship in `nested`.
-    """
+def without_loader_options(statement: Select[Any]) -> Select[Any] | None:
+    """Return the statement without its loader options; None if it has others than those that only load."""
     options: Any = statement._with_options
     if not options:
-        return None if nested else statement
-    parts: list[Any] = [part for option in options if isinstance(option, Load) for part in option.context]
-    is_loading = all(type(option) is Load for option in options) and all(map(_only_loads, parts))
-    if not is_loading or not {part.path[1].key for part in parts}.issuperset(nested):
+        return statement
+    if not all(type(option) is Load and all(map(_only_loads, option.context)) for option in options):
         return None
     stripped: Any = statement._generate()
     stripped._with_options = ()
@@ -82,6 +80,11 @@ def without_loader_options(statement: SelectOfScalar[Any], nested: Collection[st
 
 
 def _only_loads(part: Any) -> bool:
-    """Return whether a loader option is a `selectinload` without criteria, or selects columns (`load_only`)."""
-    names = dict(part.strategy)
-    return not part._extra_criteria and (names.get("lazy") == "selectin" or "deferred" in names)
+    """Return whether a loader option is a `selectinload` without criteria, or selects columns (`load_only`, `defer`).
+
+    A fast page loads what its read variant shows, and no softly deleted related rows.
+    """
+    names = dict(part.strategy or ())
+    if names.get("lazy") == "selectin":
+        return not part._extra_criteria and not visible(part.path[1].mapper.class_)
+    return "deferred" in names

@@ -94,7 +94,7 @@ class Rendering:
         if isinstance(result, Entity) and self.read and shows_stored_values(self.read, type(result)):
             query = unit.request.scope.get(QUERY)
             unit.tag_row(result, self.read, has_included=query is not None and bool(query.included))
-            if query is not None and query.included and query.lists:
+            if query is not None and query.included and (query.lists or lacks_related(result, query)):
                 return RenderedResponse(await json_with_lists(unit, result, self.read, query), self.status)
             return RenderedResponse(to_json(visible_values(result, self.read, query)), self.status)
         if isinstance(result, list) and self.item and all_stored(result, self.item):
@@ -116,6 +116,11 @@ class Rendering:
             return RenderedResponse(b"", self.status)
         written = content if isinstance(content, bytes) else bytes(JSONResponse(content).body)
         return RenderedResponse(written, self.status)
+
+
+def lacks_related(row: Entity, query: ListQuery) -> bool:
+    """Return whether a row may lack related rows in the parameter `include`, or these further related rows."""
+    return any(name not in vars(row) or nested_variants(read) for name, read in included_variants(query).items())
 
 
 async def json_with_lists(unit: Unit, row: Entity, read: type[Read], query: ListQuery) -> bytes:

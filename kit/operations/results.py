@@ -17,10 +17,11 @@ from kit.models.reads import Read
 from kit.operations.bulk import Outcome
 from kit.operations.handlers import Handler, awaitable, is_generator
 from kit.operations.unit_of_work import UNIT, Unit
-from kit.operations.unloaded import load_unloaded
+from kit.operations.unloaded import load_unloaded, rows_in
 from kit.query.list_query import QUERY, ListQuery
 from kit.query.pages import Page
 from kit.query.related import load_lists
+from kit.query.shown_values import load_shown, shown_by, shown_in
 
 WITHOUT_ESCAPES = re.compile(r"[A-Za-z0-9._~=&,-]*")
 """Query strings without escapes, which decoding and encoding would not change."""
@@ -50,14 +51,18 @@ async def loaded_and_converted(unit: Unit, result: Any) -> Any:
     await load_included(unit, result)
     read = variant_of(unit.request.scope["route"].response_model) or item_variant(unit)
     await load_unloaded(result, read, unit.session)
+    if read is not None:
+        await load_shown(unit.session, rows_in(result), shown_by(read))
     return convert_result(unit, result)
 
 
 async def load_included(unit: Unit, result: Any) -> None:
-    """Load the lists in the parameter `include` for the row that a handler returned, by the session of the row."""
+    """Load what the parameter `include` adds to the row that a handler returned, by the session of the row."""
     query: ListQuery | None = unit.request.scope.get(QUERY)
     if query is not None and query.included and isinstance(result, query.model):
-        await load_lists(async_object_session(result) or unit.session, query, [result])  # type: ignore[arg-type]
+        session: Any = async_object_session(result) or unit.session
+        await load_lists(session, query, [result])
+        await load_shown(session, [result], shown_in(query))
 
 
 def convert_result(unit: Unit, result: Any) -> Any:

@@ -11,6 +11,8 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import ClauseElement
 
 from kit.database.identifiers import quoted
+from kit.models.entities import Entity
+from kit.query.page_selects import count_all
 
 if TYPE_CHECKING:
     from kit.query.choices import Choices
@@ -62,7 +64,7 @@ async def estimated(query: "ListQuery", choices: "Choices", reader: Reader) -> i
     table = str(query.model.__tablename__)
     ((first, last),) = await reader.rows(bounds(table), f"bounds {table}", unchanged)
     step = max(BLOCK, (last - first + 1) // BLOCKS)
-    sample = partial(sampled, table=table, first=first, step=step)
+    sample = partial(sampled, model=query.model, first=first, step=step)
     ((found,),) = await reader.rows(choices.walking, f"sample {first} {step}", sample)
     return int(found * step / BLOCK)
 
@@ -81,11 +83,11 @@ def bounds(table: str) -> Select[Any]:
     return select(first.scalar_subquery(), last.scalar_subquery())
 
 
-def sampled(statement: Select[Any], table: str, first: int, step: int) -> Select[Any]:
+def sampled(statement: Select[Any], model: type[Entity], first: int, step: int) -> Select[Any]:
     """Return the SELECT of the number of matching rows in the sample, whose ranges begin at `first` + n * `step`."""
     numbers = (
         f"WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < {BLOCKS * BLOCK - 1}) "  # noqa: S608
         f"SELECT {first} + i / {BLOCK} * {step} + i % {BLOCK} FROM n"
     )
-    within = rowid(table).in_(text(numbers))
-    return statement.with_only_columns(func.count(), maintain_column_froms=True).where(within)
+    within = rowid(str(model.__tablename__)).in_(text(numbers))
+    return count_all(statement.where(within), model)

@@ -32,6 +32,10 @@ class Segment:
     def ordering(self) -> Sequence[ColumnElement[Any]]:
         return [key.ordering() for key in self.keys]
 
+    @property
+    def fields(self) -> Sequence[str]:
+        return [key.column.key for key in self.keys]
+
 
 class Order:
     """The sort keys of a list, from a value of `sort`. The id is added as last key, so that the order is total.

@@ -4,7 +4,6 @@ from typing import Any
 
 from sqlalchemy import ColumnClause, CompoundSelect, FromClause, Select, TableClause, func, inspect, literal, select
 from sqlalchemy.sql.visitors import replacement_traverse
-from sqlmodel.sql.expression import SelectOfScalar
 
 from kit.models.entities import Entity
 from kit.query.ordering import Order, Segment
@@ -12,7 +11,7 @@ from kit.query.ordering import Order, Segment
 MAX_LIMIT = 100
 """The maximum number of rows of a page."""
 MAX_OFFSET = 1_000_000
-Statement = SelectOfScalar[Any]
+Statement = Select[Any]
 
 
 def completed(
@@ -45,9 +44,8 @@ def ids_of_few(statement: Select[Any], order: Order, segment: Segment, number: A
 
     The inner SELECT has `OFFSET 0`, so that a database plans it separately, and does not scan the index of the sort.
     """
-    names = dict.fromkeys(("id", *(key.column.key for key in segment.keys)))
-    columns = [getattr(order.model, name) for name in names]
-    chosen = statement.with_only_columns(*columns, maintain_column_froms=True).where(segment.condition)
+    names = dict.fromkeys(("id", *segment.fields))
+    chosen = _ids(statement, order.model, *names).where(segment.condition)
     few = chosen.offset(0).subquery()
     found: dict[str, Any] = dict(zip(names, few.columns, strict=True))
     ordering = [key.ordering(found[key.column.key]) for key in segment.keys]
@@ -56,9 +54,9 @@ def ids_of_few(statement: Select[Any], order: Order, segment: Segment, number: A
 
 def page_after_offset(statement: Select[Any], order: Order, segment: Segment, number: Any, offset: Any) -> Select[Any]:
     """Return the SELECT of a page after an offset. A subquery skips ids, for which an index suffices."""
-    chosen = statement.with_only_columns(_id(order.model), maintain_column_froms=True).where(segment.condition)
-    ids = chosen.order_by(*segment.ordering).limit(number).offset(offset)
-    return statement.where(_id(order.model).in_(ids))
+    chosen = _ids(statement, order.model, *segment.fields).where(segment.condition)
+    page = chosen.order_by(*segment.ordering).limit(number).offset(offset).subquery()
+    return statement.where(_id(order.model).in_(select(page.columns[0])))
 
 
 def count_up_to(statement: Select[Any], model: type[Entity], most: int, field: str | None = None) -> Select[Any]:
@@ -67,7 +65,7 @@ def count_up_to(statement: Select[Any], model: type[Entity], most: int, field: s
     `field` is the field of the only condition, if there is one. An ORDER BY this field makes PostgreSQL use its index;
     otherwise it may scan the table, because it expects to find enough rows early.
     """
-    chosen = statement.with_only_columns(_id(model), maintain_column_froms=True).limit(most)
+    chosen = _ids(statement, model, *(() if field is None else (field,))).limit(most)
     ordered = chosen if field is None else chosen.order_by(getattr(model, field))
     return select(func.count()).select_from(ordered.subquery())
 
@@ -106,11 +104,13 @@ def reading_from(statement: Select[Any], table: FromClause, rows: FromClause) ->
 
 def count_segment(statement: Select[Any], segment: Segment, model: type[Entity]) -> Select[Any]:
     """Return the SELECT that counts the rows of a segment, up to `MAX_OFFSET`. With ORDER BY, SQLite uses the index."""
-    return count_up_to(statement.where(segment.condition).order_by(*segment.ordering), model, MAX_OFFSET)
+    chosen = _ids(statement, model, *segment.fields).where(segment.condition).order_by(*segment.ordering)
+    return select(func.count()).select_from(chosen.limit(MAX_OFFSET).subquery())
 
 
-def count_all(statement: Select[Any]) -> Select[Any]:
-    return statement.with_only_columns(func.count(), maintain_column_froms=True)
+def count_all(statement: Select[Any], model: type[Entity]) -> Select[Any]:
+    """Return a SELECT that counts the rows of a statement, which may have DISTINCT or GROUP BY."""
+    return select(func.count()).select_from(_ids(statement, model).subquery())
 
 
 def count_search(statement: Select[Any], most: int) -> Select[Any]:
@@ -121,6 +121,12 @@ def count_search(statement: Select[Any], most: int) -> Select[Any]:
 def count_rows_found(statement: CompoundSelect[Any]) -> Select[Any]:
     """Return a SELECT that counts the rows that a search index of SQLite finds, without reading the table."""
     return select(func.count()).select_from(statement.subquery())
+
+
+def _ids(statement: Select[Any], model: type[Entity], *sorted_by: str) -> Select[Any]:
+    """Return the SELECT of the ids of a statement's rows, and of these fields, which ORDER BY needs with DISTINCT."""
+    columns = [getattr(model, name) for name in dict.fromkeys(("id", *sorted_by))]
+    return statement.with_only_columns(*columns, maintain_column_froms=True)
 
 
 def _id(model: type[Entity]) -> Any:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from sqlmodel.sql.expression import SelectOfScalar
+from sqlalchemy import Select
 
 from kit.auth.ownership import RESTRICTED_READS
 from kit.database.sessions import ReadSession
@@ -13,13 +13,16 @@ from kit.http.fairness import in_turns
 from kit.models.reads import Read
 from kit.query.choices import Choices
 from kit.query.estimates import Explain
+from kit.query.joined_lists import WHOLE, rows_of_page
 from kit.query.list_query import ListQuery
 from kit.query.offsets import offset_beyond, rest_of_offset
 from kit.query.ordering import Order, order_of
 from kit.query.page_selects import MAX_LIMIT
 from kit.query.page_sizes import rows_that_fit
+from kit.query.page_statements import refuse_other_rows, refuse_own_order
 from kit.query.plans import Plan, planned
 from kit.query.related import load_lists
+from kit.query.shown_values import load_shown, shown_in, shows_related
 from kit.query.slow_reads import counted, in_turn
 
 WITH_LISTS = 10
@@ -48,7 +51,7 @@ class SessionReader:
         self.may_estimate, self.sees_all = not session.info.get(RESTRICTED_READS), False
 
     async def rows(self, statement: Any, name: Hashable, complete: Callable[[Any], Any]) -> Sequence[Sequence[Any]]:
-        rows: Sequence[Sequence[Any]] = (await self.session.execute(complete(statement))).all()
+        rows: Sequence[Sequence[Any]] = (await self.session.execute(complete(statement), execution_options=WHOLE)).all()
         return rows
 
     async def explained(self, statement: Explain) -> Sequence[Sequence[Any]]:
@@ -59,7 +62,7 @@ class SessionReader:
         return rows
 
 
-async def page(session: ReadSession, query: ListQuery, statement: SelectOfScalar[Any]) -> Page:
+async def page(session: ReadSession, query: ListQuery, statement: Select[Any]) -> Page:
     """Return a page of the rows of `statement`, filtered, ordered and limited by the query.
 
     It is to be returned from a handler with the response model `list[ReadVariant]`. Raises a 422 for an invalid cursor
@@ -73,18 +76,24 @@ async def page(session: ReadSession, query: ListQuery, statement: SelectOfScalar
         return await in_turn(query, partial(plain_page, session, query, statement))
 
 
-async def plain_page(session: ReadSession, query: ListQuery, statement: SelectOfScalar[Any]) -> Page:
+async def plain_page(session: ReadSession, query: ListQuery, statement: Select[Any]) -> Page:
     """Read a page by the ORM: by at most two SELECTs, two more for counts, and one for each embedded relationship.
 
     It has fewer rows than `limit` if they are large.
     """
+    refuse_other_rows(statement, query)
     order = order_of(query.model, query.sort)
     position, choices = order.position_of(query), Choices(query, statement)
+    refuse_own_order(choices)
     plan = await planned(query, order, choices, SessionReader(session))
     limit = query.given.get("limit", MAX_LIMIT)
     rows = await _collect(session, query, order, position, plan, limit + 1) if plan.may_have_rows else []
+    shown = shown_in(query, *order.fields)
+    await load_shown(session, rows[:limit], shown)
     await load_lists(session, query, rows[:limit])
-    reads = await in_turns(query.to_read, rows[:limit], WITH_LISTS if query.lists else limit)
+    reads = await in_turns(
+        query.to_read, rows[:limit], WITH_LISTS if query.lists or shows_related(query.model, shown) else limit
+    )
     number = rows_that_fit(query, len(reads), lambda: (len(read.model_dump_json()) for read in reads))
     cursor = None
     if len(rows) > number:
@@ -108,6 +117,6 @@ async def _collect(
                 offset = beyond or None
                 continue
             part = plan.page(order, segment, number - len(rows), offset).options(*query.loading)
-            rows += (await session.exec(part.params(values))).all()
+            rows += await rows_of_page(session, part.params(values), query.model)
             offset = await rest_of_offset(query, offset, len(rows), plan, segment, reader)
     return rows

@@ -6,6 +6,7 @@ rows for each parent that is incomplete. Therefore a parent with 100,000 childre
 
 from collections import defaultdict
 from collections.abc import Collection, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import Select, inspect, select, union_all
@@ -15,6 +16,7 @@ from kit.models.deletion import visible
 from kit.models.entities import Entity
 from kit.query.embedding import ListRelation, Related, columns_shown
 from kit.query.filters import is_in
+from kit.query.shown_values import load_shown, shown_by
 
 if TYPE_CHECKING:
     from kit.database.sessions import ReadSession, WriteSession
@@ -45,6 +47,7 @@ async def load_lists(session: "ReadSession | WriteSession", query: "ListQuery", 
     """Load the related rows to embed in these rows, and store them in `query.related`, for `query.to_read`."""
     for name, (relation, read) in query.lists.items():
         found = await _related(session, query, relation, read, [row.id for row in rows])
+        await load_shown(session, chain.from_iterable(found.values()), shown_by(read))
         query.related[name] = {row.id: _limited_list(query, relation, row, found[row.id]) for row in rows}
 
 

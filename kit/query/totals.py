@@ -35,7 +35,7 @@ async def counted(choices: Choices, reader: Reader, *, finds_many: bool) -> int:
     else:
         compares = finds_many and any(search.exact is None for search in choices.searches)
         statement = choices.compared if compares else choices.indexed
-        ((total,),) = await reader.rows(statement, "count", count_all)
+        ((total,),) = await reader.rows(statement, "count", partial(count_all, model=choices.query.model))
     return int(total)
 
 
