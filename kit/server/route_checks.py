@@ -18,7 +18,7 @@ from kit.server.annotations import function_of, returned_by, tables_in
 from kit.server.guards import is_guarded
 from kit.server.relation_checks import unsafe_children
 from kit.server.routes import Entry
-from kit.server.variant_checks import missing_fields, shown_private_fields, unshaped_row
+from kit.server.variant_checks import missing_fields, queried_fields, shown_private_fields, unshaped_row
 
 WRITING = frozenset({"add", "add_all", "delete", "insert_all"})
 """The methods that a `ReadSession` always refuses."""
@@ -151,5 +151,6 @@ CHECKS: tuple[Callable[[Entry], Iterator[str]], ...] = (
     shown_private_fields,
     missing_fields,
     unshaped_row,
+    queried_fields,
 )
 """The checks of a single route. Each yields the messages of its errors."""

@@ -12,6 +12,7 @@ from kit.models.reads import Read
 from kit.operations.dependants import dependencies_of, query_variant
 from kit.operations.results import bare, variant_of
 from kit.operations.route import Operation
+from kit.query.shown_values import queried_relationships, shown_by
 from kit.server.annotations import models_in, returned_by
 from kit.server.routes import Entry
 
@@ -59,6 +60,18 @@ def unshaped_row(entry: Entry) -> Iterator[str]:
                 f"{entry.description} takes the parameters of {query.__name__} for one row, but its response is not a "
                 f"{query.read.__name__} alone: use the response model {query.read.__name__}, or no {query.__name__}."
             )
+
+
+def queried_fields(entry: Entry) -> Iterator[str]:
+    """Yield an error for each field of a read variant that is a relationship whose rows are only queried."""
+    if isinstance(entry.route, Operation):
+        for entity, read in dict.fromkeys(shown_rows(entry)):
+            for relationship in () if makes_values(read) else queried_relationships(entity, shown_by(read)):
+                yield (
+                    f"{entry.description} shows {relationship} in {read.__name__}, but with "
+                    f'`lazy="{relationship.lazy}"` its rows are queried, and never loaded: leave that out of the '
+                    f"relationship, or leave {relationship.key} out of the read variant."
+                )
 
 
 def shown_rows(entry: Entry) -> Iterator[tuple[type[Entity], type[Read]]]:

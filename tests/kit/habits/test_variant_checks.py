@@ -1,14 +1,14 @@
 """Checks of response models at start: each field exists in the row, and no private field is exposed."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Optional
 
 import pytest
 from fastapi import APIRouter, Depends
 from pydantic import AliasPath, BaseModel, Field, model_validator
 from sqlmodel import Field as Column
-from sqlmodel import SQLModel
+from sqlmodel import Relationship, SQLModel
 
-from kit import PRIVATE, Read, ReadSession, Who, allowing, found
+from kit import BIGINT, PRIVATE, Read, ReadSession, Who, allowing, found
 from tests.kit.habits.items import HabitEntity, HabitItem, HabitItemQuery, HabitItemRead
 from tests.kit.server.small import small_service
 
@@ -66,6 +66,36 @@ class HabitWeight(HabitEntity, table=True):
     __tablename__ = "habit_weight"
     name: str
     weight = property(lambda _: 3)
+
+
+class HabitPage(HabitEntity, table=True):
+    __tablename__ = "habit_page"
+    text: str
+    folder_id: int | None = Column(default=None, foreign_key="habit_folder.id", sa_type=BIGINT)
+    folder: Optional["HabitFolder"] = Relationship()
+
+
+class HabitFolder(HabitEntity, table=True):
+    """A table with relationships that are queried, and never loaded."""
+
+    __tablename__ = "habit_folder"
+    parent_id: int | None = Column(default=None, foreign_key="habit_folder.id", sa_type=BIGINT)
+    pages: list[HabitPage] = Relationship(sa_relationship_kwargs={"lazy": "write_only", "viewonly": True})
+    folders: list["HabitFolder"] = Relationship(sa_relationship_kwargs={"lazy": "dynamic", "viewonly": True})
+    loaded: list["HabitFolder"] = Relationship(sa_relationship_kwargs={"viewonly": True})
+
+
+class FolderWithPages(Read):
+    pages: list[Renamed]
+
+
+class FolderWithFolders(Read):
+    folders: list[Renamed]
+    loaded: list["FolderWithFolders"]
+
+
+class PageWithFolder(Read):
+    folder: FolderWithPages | None
 
 
 def errors_of(router: APIRouter) -> list[str]:
@@ -143,4 +173,23 @@ def test_the_parameters_of_one_row_need_its_read_variant(model: Any) -> None:
     async def read(item_id: int, query: Annotated[HabitItemQuery, Depends(HabitItemQuery.of_one)]) -> Any: ...
 
     (error,) = errors_of(router)
-    assert error.endswith("give it the response model HabitItemRead, or no HabitItemQuery.")
+    assert error.endswith("use the response model HabitItemRead, or no HabitItemQuery.")
+
+
+@pytest.mark.parametrize(
+    ("read", "entity", "shown"),
+    [
+        (FolderWithPages, HabitFolder, 'HabitFolder.pages in FolderWithPages, but with `lazy="write_only"`'),
+        (FolderWithFolders, HabitFolder, 'HabitFolder.folders in FolderWithFolders, but with `lazy="dynamic"`'),
+        (PageWithFolder, HabitPage, 'HabitFolder.pages in PageWithFolder, but with `lazy="write_only"`'),
+    ],
+)
+def test_a_relationship_that_is_never_loaded_is_refused_in_a_read_variant(read: Any, entity: Any, shown: str) -> None:
+    router = APIRouter(route_class=allowing(read=Who.MEMBERS))
+
+    async def rows() -> Any: ...
+
+    rows.__annotations__["return"] = list[entity]
+    router.get("/folders", response_model=list[read])(rows)
+    (error,) = errors_of(router)
+    assert f"shows {shown} its rows are queried, and never loaded: leave that out of the relationship, or" in error
