@@ -57,14 +57,15 @@ def notice(name: str) -> str:
 def tables_of(packages: Iterable[str]) -> list[Table]:
     """Return the tables of the models that are declared in these top-level packages."""
     roots = set(packages)
-    models = (model for model in _models(SQLModel) if model.__module__.split(".")[0] in roots)
-    return [table for table in {getattr(model, "__table__", None) for model in models} if isinstance(table, Table)]
+    own = (model for model in models(SQLModel) if model.__module__.split(".")[0] in roots)
+    return [table for table in {getattr(model, "__table__", None) for model in own} if isinstance(table, Table)]
 
 
-def _models(model: type[SQLModel]) -> Iterator[type[SQLModel]]:
+def models(model: type[SQLModel]) -> Iterator[type[SQLModel]]:
+    """Yield a model, and all models that inherit from it."""
     yield model
     for child in model.__subclasses__():
-        yield from _models(child)
+        yield from models(child)
 
 
 def notice_absent(connection: Connection, tables: Iterable[Table]) -> None:

@@ -8,9 +8,10 @@ from typing import Any
 from sqlalchemy.orm.exc import StaleDataError
 
 from kit.database.absent import absent_column, absent_table, notice
-from kit.database.constraints import field_of, fields_of, referrers_of, statement_of, taken_fields
+from kit.database.constraints import fields_of, is_in_use, is_open, reference_fields, referrers_of, unique_fields
 from kit.database.errors import code_of, first_line, meaning_of
-from kit.http.problems import Problem, conflict, error, invalid, pointer_to, taken, unavailable
+from kit.database.violations import Violation, statement_of, violation_of
+from kit.http.problems import TAKEN, Problem, conflict, error, invalid, pointer_to, taken, unavailable
 
 log = logging.getLogger("kit")
 LOG_SECONDS = 10.0
@@ -26,12 +27,8 @@ def problem_of(failure: Exception, *, committing: bool = False) -> Problem | Non
     The member `outcome` of the problem says so.
     """
     meaning = meaning_of(failure)
-    if meaning == "taken":
-        return taken(*taken_fields(failure))
-    if meaning == "reference":
-        return broken_reference(failure)
-    if meaning in ("invalid", "unbounded"):
-        return refused_value(failure, is_unbounded=meaning == "unbounded")
+    if meaning in VIOLATIONS:
+        return VIOLATIONS[meaning](failure, violation_of(failure))
     if isinstance(failure, StaleDataError):
         return Problem(409, "Other requests keep changing this resource; try again.", kind="conflict")
     if meaning == "unready":
@@ -55,20 +52,65 @@ FIXED: Mapping[str, Callable[[], Problem]] = {
 """The functions that make a problem from the meaning of a failure alone."""
 
 
-def refused_value(failure: Exception, *, is_unbounded: bool) -> Problem:
-    if is_unbounded:
-        log.warning("The database refused a value, so a bound is missing: %s (%s)", field_of(failure), code_of(failure))
-    pointers = [pointer_to(field) for field in fields_of(failure)]
+def unique_value(_: Exception, violation: Violation) -> Problem:
+    return taken(*unique_fields(violation))
+
+
+def excluded_value(_: Exception, violation: Violation) -> Problem:
+    """Return the 409 for an exclusion constraint, by which values need not be equal to conflict."""
+    fields = unique_fields(violation)
+    if violation.table is not None and not is_open(violation.table):
+        return taken(*fields)
+    verb, value = ("is", "this value") if len(fields) == 1 else ("are", "these values")
+    return conflict(fields, f"{' and '.join(fields)} {verb} taken: another row excludes {value}.", TAKEN)
+
+
+def refused_value(failure: Exception, violation: Violation) -> Problem:
+    if is_in_use(failure, violation):  # ON DELETE SET NULL of a column that is NOT NULL, or has a CHECK
+        return in_use(failure, violation)
+    pointers = [pointer_to(field) for field in fields_of(violation)]
     return invalid(error("body", pointer, "The database refuses this value.", "constraint") for pointer in pointers)
 
 
-def broken_reference(failure: Exception) -> Problem:
-    if statement_of(failure).startswith("DELETE"):
-        by = referrers_of(failure)
-        return Problem(409, f"Other rows refer to it{f' by {by}' if by else ''}.", kind="in-use")
-    fields = fields_of(failure)
+def unbounded_value(failure: Exception, violation: Violation) -> Problem:
+    fields = " and ".join(fields_of(violation))
+    log.warning("The database refused a value, so a bound is missing: %s (%s)", fields, code_of(failure))
+    return refused_value(failure, violation)
+
+
+def broken_reference(failure: Exception, violation: Violation) -> Problem:
+    if is_in_use(failure, violation):
+        return in_use(failure, violation)
+    fields = reference_fields(failure, violation)
     verb = "refers" if len(fields) == 1 else "refer"
     return conflict(fields, f"{' and '.join(fields)} {verb} to something that does not exist.", "missing-reference")
+
+
+def in_use(failure: Exception, violation: Violation) -> Problem:
+    by = referrers_of(failure, violation)
+    return Problem(409, f"Other rows refer to it{f' by {by}' if by else ''}.", kind="in-use")
+
+
+def refused_by_rule(failure: Exception, violation: Violation) -> Problem:
+    """Return the 409 for a rule of the database, such as a trigger that raises. Its message is for the log alone."""
+    log_once(failure, "A rule of the database refused a change: %s")
+    if statement_of(failure).startswith("DELETE"):  # there is no body
+        return Problem(409, RULE, kind="refused")
+    return conflict(fields_of(violation), RULE, "refused")
+
+
+RULE = "A rule of the database refuses this."
+
+
+VIOLATIONS: Mapping[str | None, Callable[[Exception, Violation], Problem]] = {
+    "taken": unique_value,
+    "excluded": excluded_value,
+    "reference": broken_reference,
+    "invalid": refused_value,
+    "unbounded": unbounded_value,
+    "refused": refused_by_rule,
+}
+"""The functions that make a problem of a violated constraint, by the meaning of the failure."""
 
 
 def explained(failure: Exception, *, committing: bool = False) -> Exception:

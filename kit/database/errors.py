@@ -1,6 +1,8 @@
 """Database errors: one table from the error codes of PostgreSQL (SQLSTATE) and SQLite to the meaning of the failure."""
 
+import re
 import sqlite3
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import asyncpg
@@ -16,6 +18,10 @@ DRIVER_ERRORS = (*ASYNCPG_ERRORS, sqlite3.Error)
 """The exceptions of the drivers. SQLAlchemy does not wrap them while a connection is set up, or breaks down."""
 UNDEFINED_TABLE, UNDEFINED_COLUMN, DENIED = "42P01", "42703", "42501"
 """SQLSTATEs of PostgreSQL. SQLite's errors for an undefined table or column get them too, by their message."""
+DATA = "22"
+"""The class of SQLSTATEs of PostgreSQL for values that it refuses."""
+FOREIGN_KEY, TRIGGER = "SQLITE_CONSTRAINT_FOREIGNKEY", "SQLITE_CONSTRAINT_TRIGGER"
+"""SQLite's codes of foreign keys, and of triggers, which RESTRICT has too."""
 
 
 class RolledBack(Exception):  # noqa: N818  the request is run again, so nothing is wrong
@@ -80,11 +86,11 @@ TABLE = (
     KnownError("pool exhausted", ("PoolTimeout",), "unavailable"),
     KnownError("lock timeout", ("55", "SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL"), "unavailable"),
     KnownError("disk full, out of memory", ("53", "SQLITE_FULL", "SQLITE_NOMEM"), "unavailable"),
-    KnownError("input or output failed", ("58", "SQLITE_IOERR", "SQLITE_CANTOPEN"), "unavailable"),
+    KnownError("input or output failed", ("58", "40003", "SQLITE_IOERR", "SQLITE_CANTOPEN"), "unavailable"),
     KnownError("no access, no such database", ("28", "3D", "57P04", "SQLITE_PERM"), "unavailable"),
     KnownError("read-only file", ("SQLITE_READONLY",), "unavailable"),
     KnownError("damaged file", ("SQLITE_NOTADB", "SQLITE_CORRUPT", "XX001", "XX002"), "unavailable"),
-    KnownError("no rights", (DENIED,), "unavailable"),
+    KnownError("no rights", (DENIED, "SQLITE_AUTH"), "unavailable"),
     # 503, with an instruction for the operator
     KnownError("no such table", (UNDEFINED_TABLE,), "unready"),
     KnownError("no such column", (UNDEFINED_COLUMN,), "unready"),
@@ -95,21 +101,24 @@ TABLE = (
     KnownError("starting up, shutting down", ("57P",), "lost"),
     KnownError("too many clients", ("53300",), "lost"),
     # the request is run again a few times; then 503 or 409
-    KnownError("serialization", ("40001",), "again"),
+    KnownError("serialization", ("40001", "40000", "40002"), "again"),
     KnownError("deadlock", ("40P01",), "again"),
     KnownError("another version", ("StaleDataError",), "again"),
     # 504
-    KnownError("statement timeout", ("57014", "SQLITE_INTERRUPT"), "timeout"),
+    KnownError("timeout of a statement or transaction", ("57014", "25P03", "25P04", "SQLITE_INTERRUPT"), "timeout"),
     # 409
     KnownError("unique", ("23505", "SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYKEY"), "taken"),
-    KnownError("foreign key", ("23503", "23001", "SQLITE_CONSTRAINT_FOREIGNKEY"), "reference"),
+    KnownError("exclusion", ("23P01",), "excluded"),
+    KnownError("foreign key", ("23503", "23001", FOREIGN_KEY), "reference"),
     KnownError("left out by a trigger", ("NotStored",), "not_stored"),
+    KnownError("refused by a trigger, rule or view", ("P0001", "23", "44000", "SQLITE_CONSTRAINT"), "refused"),
     # 422
     KnownError("not null", ("23502", "SQLITE_CONSTRAINT_NOTNULL"), "invalid"),
     KnownError("check", ("23514", "SQLITE_CONSTRAINT_CHECK"), "invalid"),
+    KnownError("of another type, in a STRICT table", ("SQLITE_CONSTRAINT_DATATYPE", "SQLITE_MISMATCH"), "invalid"),
     # 422, with a log line: the field lacks a bound
-    KnownError("out of range", ("22", "OverflowError"), "unbounded"),
-    KnownError("too large", ("54", "SQLITE_TOOBIG"), "unbounded"),
+    KnownError("out of range", (DATA, "OverflowError"), "unbounded"),
+    KnownError("too large", ("54000", "54001", "SQLITE_TOOBIG"), "unbounded"),
 )
 MEANINGS = {code: known.meaning for known in TABLE for code in known.codes} | {RolledBack.__name__: "again"}
 
@@ -125,9 +134,9 @@ def meaning_of(failure: Exception) -> str | None:
 def may_be_committed(failure: Exception) -> bool:
     """Return whether a COMMIT that failed with this exception may have taken effect nevertheless.
 
-    This is so if the connection was lost before the answer, or if SQLite could not write.
+    This is so if the connection was lost before the answer, if SQLite could not write, or if the database says so.
     """
-    return meaning_of(failure) == "lost" or code_of(failure).startswith("SQLITE_IOERR")
+    return meaning_of(failure) == "lost" or code_of(failure).startswith(("SQLITE_IOERR", "40003"))
 
 
 def code_of(failure: Exception) -> str:
@@ -140,26 +149,46 @@ def code_of(failure: Exception) -> str:
     driver: Any = failure.orig if isinstance(failure, (DBAPIError, DriverFailure)) else failure
     if not isinstance(failure, WITH_CODE):
         return type(failure).__name__
-    code = getattr(driver, "sqlstate", None) or getattr(driver, "sqlite_errorname", None)
+    code = getattr(driver, "sqlstate", None) or NAMES.get(getattr(driver, "sqlite_errorcode", None))
+    code = code or getattr(driver, "sqlite_errorname", None)
     if code in UNCERTAIN:
         return code_by_message(code, str(driver))
-    return str(code or ("22" if isinstance(driver, ValueError) else "08"))
+    return str(code or code_of_client(driver))
 
 
-UNCERTAIN = ("SQLITE_ERROR", UNDEFINED_COLUMN, DENIED)
-"""Codes that both a mistake in operation (a missing table, missing rights) and a programming error have."""
+NAMES: Mapping[int | None, str] = {3091: "SQLITE_CONSTRAINT_DATATYPE"}
+"""The names of SQLite's error codes that Python's module does not know."""
+UNCERTAIN = ("SQLITE_ERROR", UNDEFINED_COLUMN, DENIED, TRIGGER)
+"""Codes with several meanings, such as a mistake in operation (a missing table) and a programming error."""
+REFERENCE_FAILED = "FOREIGN KEY constraint failed"
+"""SQLite's message for a violated foreign key."""
+REFUSED_VALUES = ("integer overflow", "malformed JSON", "LIKE or GLOB pattern too complex")
+"""SQLite's messages for values that its functions and operators refuse."""
 
 
 def code_by_message(code: str, message: str) -> str:
     """Decide by the message what one of the `UNCERTAIN` codes means.
 
-    Returns the code of a missing table, column or right; for an error in the statement, a code that `TABLE` lacks.
+    Returns the code of a missing table, column or right, of a foreign key, or of a value; for an error in the
+    statement, a code that `TABLE` lacks.
     """
+    if code == TRIGGER:
+        return FOREIGN_KEY if message == REFERENCE_FAILED else TRIGGER
     if message.startswith("no such table"):
         return UNDEFINED_TABLE
     if absent_column(message):
         return UNDEFINED_COLUMN
+    if message in REFUSED_VALUES:
+        return DATA
     return code if code == DENIED and "row-level security" not in message else f"statement: {code}"
+
+
+def code_of_client(driver: Exception) -> str:
+    """Return a code for an exception that the driver raises without the database: mostly for a lost connection."""
+    message = str(driver)
+    if isinstance(driver, ValueError) or "binding parameter" in message:
+        return DATA
+    return "statement: arguments" if re.search("query arguments|for this query", message) else "08"
 
 
 def first_line(failure: Exception) -> str:

@@ -99,7 +99,7 @@ def conflict(fields: str | Sequence[str], detail: str, kind: str) -> Problem:
 
 def pointer_to(field: str) -> str:
     """Return the JSON Pointer of a field of the body; that of the body for a text such as `email or username`."""
-    return f"#/{field}" if field.isidentifier() else "#"
+    return "#" if " " in field else fragment([field])
 
 
 def taken(*fields: str) -> Problem:

@@ -293,12 +293,12 @@ def _with_few_unknown(kind: type[Body], body: Mapping[str, Any]) -> dict[str, An
     """Return a body with the known fields and the first `MAX_UNKNOWN` unknown ones, because each error takes time."""
     known = {*kind.model_fields, *kind.read_only}
     for field in kind.model_fields.values():
-        known.update(path[0] for path in _aliases(field.validation_alias or field.alias) if isinstance(path[0], str))
+        known.update(path[0] for path in paths_of(field.validation_alias or field.alias) if isinstance(path[0], str))
     unknown = islice((name for name in body if name not in known), MAX_UNKNOWN)
     return {name: body[name] for name in (*(name for name in known if name in body), *unknown)}
 
 
-def _aliases(alias: str | AliasPath | AliasChoices | None) -> list[list[str | int]]:
+def paths_of(alias: str | AliasPath | AliasChoices | None) -> list[list[str | int]]:
     """Return the paths of a field's alias; none without an alias."""
     if isinstance(alias, AliasChoices):
         return alias.convert_to_aliases()

@@ -29,7 +29,16 @@ from sqlmodel import update
 from kit import Database, Problem, Session, allowing
 from kit.database.engines import Pool
 from kit.database.error_responses import explained, problem_of
-from kit.database.errors import FAILURES, TABLE, DriverFailure, KnownError, Unreachable, code_of, meaning_of
+from kit.database.errors import (
+    FAILURES,
+    TABLE,
+    DriverFailure,
+    KnownError,
+    Unreachable,
+    code_of,
+    may_be_committed,
+    meaning_of,
+)
 from kit.database.sessions import WriteSession
 from kit.operations import unit_of_work
 from tests.engines import MEMORY, on_postgresql
@@ -55,6 +64,8 @@ ANSWERS = {
     "unready": (503, None),
     "timeout": (504, None),
     "taken": (409, None),
+    "excluded": (409, None),
+    "refused": (409, None),
     "not_stored": (409, None),
     "reference": (409, None),
     "invalid": (422, None),
@@ -68,6 +79,12 @@ NOT_RAISED = {
     "XX001": "it takes a disk that breaks",
     "XX002": "it takes a disk that breaks",
     "57P04": "a replica says it when its primary drops the database",
+    "40000": "other databases with the protocol of PostgreSQL say it",
+    "40002": "other databases with the protocol of PostgreSQL say it",
+    "40003": "other databases with the protocol of PostgreSQL say it",
+    "25P03": "asyncpg has a lost connection then",
+    "25P04": "PostgreSQL says it from version 17 on",
+    "SQLITE_AUTH": "it takes an authorizer, which the kit does not set",
 }
 """Codes that tests cannot cause; each is in a row of the table with a code that a test causes."""
 
@@ -496,6 +513,71 @@ async def violate_a_check(failing_database: FailingDatabase) -> None:
     await execute(failing_database.database, BOOK, "UPDATE kit_book SET year = -1")
 
 
+@raises("23P01", "excluded")
+async def violate_an_exclusion(failing_database: FailingDatabase) -> None:
+    await execute(
+        failing_database.database,
+        "CREATE TABLE passing (id INTEGER, EXCLUDE USING btree (id WITH =))",
+        "INSERT INTO passing VALUES (1), (1)",
+    )
+
+
+@raises("P0001", "refused")
+async def raise_in_a_function(failing_database: FailingDatabase) -> None:
+    await execute(failing_database.database, "DO $$ BEGIN RAISE 'not on Sundays'; END $$")
+
+
+@raises("23000", "refused")
+async def raise_with_the_code_of_all_constraints(failing_database: FailingDatabase) -> None:
+    await execute(failing_database.database, "DO $$ BEGIN RAISE 'not on Sundays' USING ERRCODE = '23000'; END $$")
+
+
+@raises("44000", "refused")
+async def insert_into_a_view_that_would_not_show_the_row(failing_database: FailingDatabase) -> None:
+    await execute(
+        failing_database.database,
+        "CREATE TABLE passing (id INTEGER)",
+        "CREATE VIEW positive AS SELECT id FROM passing WHERE id > 0 WITH CHECK OPTION",
+        "INSERT INTO positive VALUES (-1)",
+    )
+
+
+@raises("SQLITE_CONSTRAINT_TRIGGER", "refused")
+async def raise_in_a_trigger(failing_database: FailingDatabase) -> None:
+    await execute(
+        failing_database.database,
+        "CREATE TEMP TRIGGER sundays BEFORE INSERT ON kit_shelf BEGIN SELECT RAISE(ABORT, 'not on Sundays'); END",
+        SHELF.format(1, "Poetry"),
+    )
+
+
+@raises("SQLITE_CONSTRAINT_DATATYPE", "invalid")
+async def insert_a_text_into_a_strict_column(failing_database: FailingDatabase) -> None:
+    await execute(
+        failing_database.database, "CREATE TEMP TABLE passing (year INTEGER) STRICT", "INSERT INTO passing VALUES ('x')"
+    )
+
+
+@raises("SQLITE_MISMATCH", "invalid")
+async def insert_a_text_as_an_id(failing_database: FailingDatabase) -> None:
+    await execute(failing_database.database, SHELF.format("'x'", "Poetry"))
+
+
+@raises("22", "unbounded", "sqlite")
+async def overflow_an_integer(failing_database: FailingDatabase) -> None:
+    await execute(failing_database.database, "SELECT abs(-9223372036854775808)")
+
+
+@raises("22", "unbounded", "sqlite")
+async def send_a_value_that_the_driver_does_not_know(failing_database: FailingDatabase) -> None:
+    await execute(failing_database.database, "SELECT :value", value=object())
+
+
+@raises("54001", "unbounded")
+async def nest_too_deeply(failing_database: FailingDatabase) -> None:
+    await execute(failing_database.database, "SELECT repeat('[', 1000000)::json")
+
+
 @raises("22003", "unbounded")
 async def insert_a_number_out_of_range(failing_database: FailingDatabase) -> None:
     await execute(failing_database.database, "SELECT 10000000000::bigint::integer")
@@ -598,6 +680,18 @@ def test_a_programming_error_is_not_turned_into_a_problem() -> None:
     failure = failure_of("42601")
     assert meaning_of(failure) is None
     assert explained(failure) is failure
+
+
+@on_postgresql
+async def test_too_many_arguments_are_a_programming_error_and_not_a_lost_connection(database: Database) -> None:
+    values = {f"v{number}": number for number in range(32768)}
+    with pytest.raises(DBAPIError) as raised:
+        await execute(database, f"SELECT 1 WHERE 1 IN ({', '.join(f':{name}' for name in values)})", **values)
+    assert meaning_of(raised.value) is None
+
+
+def test_a_commit_of_which_the_database_does_not_know_the_outcome_may_have_taken_effect() -> None:
+    assert may_be_committed(failure_of("40003"))
 
 
 @pytest.mark.parametrize(

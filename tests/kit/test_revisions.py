@@ -29,7 +29,7 @@ from sqlalchemy import (
     TypeDecorator,
     text,
 )
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 from sqlmodel.sql.sqltypes import UTCDateTime
 
 from kit.database import revisions
@@ -47,6 +47,7 @@ from tests.engines import on_postgresql, url_for
 
 pytestmark = [pytest.mark.each_engine, pytest.mark.no_fast_path]
 
+SQLITE_MOMENT: Any = sqlite.DATETIME()  # type: ignore[no-untyped-call]
 Mood = StrEnum("Mood", ["good", "bad"])
 
 
@@ -304,15 +305,15 @@ async def test_a_default_of_the_database_is_written_for_both_databases(
 @pytest.mark.parametrize(
     ("kind", "dialect", "rendered"),
     [
-        (sa.DateTime(), sqlite.dialect(), "sa.DateTime()"),
-        (sqlite.DATETIME(), sqlite.dialect(), "UTCDateTime()"),
-        (sa.TIMESTAMP(), postgresql.dialect(), "sa.DateTime()"),
-        (sa.TIMESTAMP(timezone=True), postgresql.dialect(), "UTCDateTime()"),
-        (UTCDateTime(), postgresql.dialect(), "UTCDateTime()"),
+        (sa.DateTime(), "sqlite", "sa.DateTime()"),
+        (SQLITE_MOMENT, "sqlite", "UTCDateTime()"),
+        (sa.TIMESTAMP(), "postgresql", "sa.DateTime()"),
+        (sa.TIMESTAMP(timezone=True), "postgresql", "UTCDateTime()"),
+        (UTCDateTime(), "postgresql", "UTCDateTime()"),
     ],
 )
 def test_only_a_declared_moment_without_a_time_zone_is_written_as_one(kind: Any, dialect: Any, rendered: str) -> None:
-    context: Any = SimpleNamespace(dialect=dialect)
+    context: Any = SimpleNamespace(dialect=SimpleNamespace(name=dialect))
     assert render_type("type", kind, context) == rendered
 
 

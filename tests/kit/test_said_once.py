@@ -21,6 +21,7 @@ from kit.models.entities import complete_mapped_table
 
 pytestmark = pytest.mark.no_fast_path
 
+SQLITE_MOMENT: Any = sqlite.DATETIME()  # type: ignore[no-untyped-call]
 NUMBERS = count()
 METACLASS: Any = type(Entity)
 
@@ -126,7 +127,7 @@ def test_a_moment_is_stored_in_utc_however_its_column_is_declared(stored: Any, i
     assert type(table.c["other" if is_column else "value"].type) is UTCDateTime
 
 
-@pytest.mark.parametrize("stored", [postgresql.TIMESTAMP(precision=0), sqlite.DATETIME()])
+@pytest.mark.parametrize("stored", [postgresql.TIMESTAMP(precision=0), SQLITE_MOMENT])
 def test_a_type_of_moments_that_differs_between_the_databases_is_refused(stored: Any) -> None:
     with pytest.raises(TypeError, match=r"Once\d+\.value has the column type .*: leave the type out, and the column"):
         table_of(datetime, sa_type=stored)

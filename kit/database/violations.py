@@ -1,0 +1,113 @@
+"""Violations: the constraint that a database error names, with its table and columns.
+
+PostgreSQL reports the table, the constraint and mostly the columns. SQLite has only a message, with the columns of a
+UNIQUE or NOT NULL, or the name of another constraint.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import CheckConstraint, Column, ForeignKeyConstraint, Table
+
+from kit.database.written import column_of_argument, table_of
+from kit.models.entities import known_tables
+
+SQLITE_MESSAGE = re.compile(r"\w+(?: NULL)? constraint failed: (?:index '(?P<index>.+)'|(?P<other>.+))", re.DOTALL)
+KEY_OF_DETAIL = re.compile(r"\((.*?)\)=\(")
+"""The columns in PostgreSQL's detail of a violation, such as `Key (room, day)=(7, 2026-01-01) already exists.`"""
+Columns = Sequence[Column[Any]]
+
+
+class Violation(NamedTuple):
+    """A violated constraint. `thing` is None if it is unknown, and `columns` are empty.
+
+    `is_referred`: other rows refer to the row that is changed or deleted. Otherwise its own values are refused.
+    """
+
+    table: Table | None = None
+    thing: Any = None
+    columns: Columns = ()
+    is_referred: bool = False
+
+
+def violation_of(failure: Exception) -> Violation:
+    """Return the constraint that a failure of the database names."""
+    driver: Any = getattr(failure, "orig", None)
+    details = getattr(driver, "__cause__", None) or driver  # asyncpg's own exception, if SQLAlchemy has wrapped it
+    if found := getattr(details, "violated", None):  # set by `name_reference`
+        return Violation(found.key.table, found.key, list(found.key.columns), found.is_referred)
+    statement = statement_of(failure)
+    written = table_of(statement)
+    if (message := SQLITE_MESSAGE.fullmatch(str(driver))) is not None:
+        return _of_sqlite(message["index"] or message["other"], written)
+    table = known_tables().get(getattr(details, "table_name", None) or "", written)
+    return Violation() if table is None else _of_postgresql(table, details, statement)
+
+
+def statement_of(failure: Exception) -> str:
+    return getattr(failure, "statement", None) or ""
+
+
+def _of_sqlite(text: str, written: Table | None) -> Violation:
+    """Return the violation by the end of SQLite's message: `table.column, table.column`, a name, or a condition."""
+    parts = [part.partition(".") for part in text.split(", ")]
+    table = known_tables().get(parts[0][0])
+    if columns := [] if table is None else named_columns(table, [name for _, _, name in parts]):
+        return Violation(table, None, columns)
+    table = next((each for each in known_tables().values() if named(each, text) is not None), written)
+    return Violation() if table is None else Violation(table, named(table, text), columns_named(table, text))
+
+
+def _of_postgresql(table: Table, details: Any, statement: str) -> Violation:
+    name, detail = getattr(details, "constraint_name", None) or "", getattr(details, "detail", None) or ""
+    thing, key = named(table, name), KEY_OF_DETAIL.search(detail)
+    if isinstance(thing, ForeignKeyConstraint):
+        is_referred = key is not None and is_of_referred(key[1], thing, table_of(statement))
+        return Violation(table, thing, list(thing.columns), is_referred)
+    column = getattr(details, "column_name", None) or column_of_argument(str(details), statement)
+    columns = named_columns(table, [column]) or columns_named(table, name) or (mentioned(table, key[1]) if key else [])
+    return Violation(table, thing, columns)
+
+
+def is_of_referred(key: str, thing: ForeignKeyConstraint, written: Table | None) -> bool:
+    """Return whether the columns `key` in PostgreSQL's detail are those to which a foreign key refers, not its own."""
+    own, referred = [column.name for column in thing.columns], [element.column.name for element in thing.elements]
+    if own == referred:  # the same names in both tables
+        return written is not None and written is not thing.table
+    return [name.strip(' "') for name in key.split(",")] == referred
+
+
+def named(table: Table, name: str) -> Any:
+    """Return the constraint or index of a table with this name; None if it has none."""
+    things: list[Any] = [*table.constraints, *table.indexes]
+    return next((thing for thing in things if name and str(thing.name) == name), None)
+
+
+def named_columns(table: Table, names: Sequence[str | None]) -> list[Column[Any]]:
+    return [column for name in names for column in table.columns if column.name == name]
+
+
+def columns_named(table: Table, name: str) -> list[Column[Any]]:
+    """Return the columns of the constraint or index `name` of a table.
+
+    If it has none, or no model declares it, return the column in its name (`ck_table_column`), or the columns that its
+    expressions, or its name, mention.
+    """
+    thing = named(table, name)
+    columns = [] if thing is None else [column for column in thing.columns if column.table is table]
+    in_name = named_columns(table, [name[3:].removeprefix(f"{table.name}_")])
+    expressions = " ".join(map(str, expressions_of(thing)))
+    return columns or in_name or mentioned(table, expressions or re.sub(rf"^{table.name}_|_check$", "", name))
+
+
+def expressions_of(thing: Any) -> Sequence[Any]:
+    """Return the condition of a CHECK, or the expressions of an index."""
+    return [thing.sqltext] if isinstance(thing, CheckConstraint) else getattr(thing, "expressions", ())
+
+
+def mentioned(table: Table, text: str) -> list[Column[Any]]:
+    """Return the columns of a table whose names a text contains, in the order of the text."""
+    places = {column: re.search(rf"(?<!\w){re.escape(column.name)}(?!\w)", text) for column in table.columns}
+    found = [(place.start(), column) for column, place in places.items() if place]
+    return [column for _, column in sorted(found, key=lambda pair: pair[0])]
