@@ -388,6 +388,35 @@ async def test_related_rows_are_shown_after_every_operation(
         assert changed.json() == {"id": tree, "name": f"Oak {number}", "version": number + 1, "leaves": leaves}
 
 
+class HabitTwig(TreeBase, HabitEntity, table=True):
+    """A table whose related row is always loaded with its rows."""
+
+    __tablename__ = "habit_twig"
+    tree_id: int | None = Field(default=None, foreign_key="habit_tree.id", sa_type=BIGINT)
+    tree: HabitTree | None = Relationship(sa_relationship_kwargs={"lazy": "joined"})
+
+
+async def test_a_row_with_joined_rows_can_be_changed_and_deleted(
+    router: APIRouter, serve: Serve, database: Database
+) -> None:
+    @router.put("/", status_code=204)
+    async def change(session: Session) -> None:
+        twig = found(await session.get(HabitTwig, 1))
+        twig.name = f"{twig.name} of {twig.tree}"
+
+    @router.delete("/", status_code=204)
+    async def delete(session: Session) -> None:
+        await session.delete(found(await session.get(HabitTwig, 1)))
+
+    async with database.write() as session, session.begin():
+        session.add(HabitTwig(name="A"))
+    client = await serve(router)
+    assert (await client.put("/")).status_code == 204
+    async with database.read() as reader:
+        assert (await reader.exec(select(HabitTwig.name))).one() == "A of None"
+    assert [(await client.delete("/")).status_code for _ in range(2)] == [204, 404]
+
+
 async def test_a_row_with_awaitable_attributes_loads_its_related_rows(
     router: APIRouter, serve: Serve, tree: int
 ) -> None:

@@ -165,7 +165,6 @@ async def stored(database: Database) -> HabitBook:
         return found(await session.get(HabitBook, 1))
 
 
-@pytest.mark.each_engine
 @pytest.mark.parametrize("name", CHANGES)
 async def test_every_change_raises_the_version_by_one(
     router: APIRouter, serve: Serve, database: Database, book: HabitBook, name: str
@@ -179,7 +178,6 @@ async def test_every_change_raises_the_version_by_one(
     assert (changed.title, changed.version, changed.updated_at > book.updated_at) == ("New", 2, True)
 
 
-@pytest.mark.each_engine
 @pytest.mark.usefixtures("book")
 @pytest.mark.parametrize("name", CHANGES)
 async def test_a_loaded_row_can_be_changed_after_a_statement(
