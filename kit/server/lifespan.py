@@ -6,6 +6,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from starlette.routing import Router
+
 from kit.server import garbage_collection, log_writer
 from kit.server.proxies import trusted_hosts
 
@@ -63,6 +65,7 @@ async def run_lifespan(app: "Service") -> AsyncIterator[Any]:
                 stack.callback(unfinished.cancel)
         for companion in app.companions:
             await stack.enter_async_context(companion())
-        state = None if app.own_lifespan is None else await stack.enter_async_context(app.own_lifespan(app))
+        own = Router(lifespan=app.own_lifespan)  # it takes a generator without a decorator too
+        state = await stack.enter_async_context(own.lifespan_context(app))
         app.lifespan_state.start()
         yield state

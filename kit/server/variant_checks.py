@@ -57,8 +57,8 @@ def unshaped_row(entry: Entry) -> Iterator[str]:
         query = query_variant(part)
         if query is not None and query is not part.call and variant_of(model) is not query.read:
             yield (
-                f"{entry.description} takes the parameters of {query.__name__} for one row, but its response is not a "
-                f"{query.read.__name__} alone: use the response model {query.read.__name__}, or no {query.__name__}."
+                f"{entry.description} takes the parameters of {query.__name__} for one row, but its response is not "
+                f"such a row: give it the response model {query.read.__name__}, or no {query.__name__}."
             )
 
 

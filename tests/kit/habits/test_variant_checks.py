@@ -173,7 +173,7 @@ def test_the_parameters_of_one_row_need_its_read_variant(model: Any) -> None:
     async def read(item_id: int, query: Annotated[HabitItemQuery, Depends(HabitItemQuery.of_one)]) -> Any: ...
 
     (error,) = errors_of(router)
-    assert error.endswith("use the response model HabitItemRead, or no HabitItemQuery.")
+    assert error.endswith("give it the response model HabitItemRead, or no HabitItemQuery.")
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """Middleware, exception handlers and a lifespan of the user: inside of request id, log and problems."""
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -244,3 +244,16 @@ def test_a_custom_lifespan_runs_inside_of_the_services() -> None:
     with TestClient(service) as client:
         assert client.get("/greeting").json() == "hello"
     assert events == ["started", "begun", "ended"]
+
+
+@pytest.mark.filterwarnings("ignore:.*generator function lifespans are deprecated")
+@pytest.mark.parametrize("is_async", [True, False])
+def test_a_lifespan_may_be_a_generator_without_a_decorator(is_async: bool) -> None:
+    async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, str]]:
+        yield {"greeting": "hello"}
+
+    def not_async(app: FastAPI) -> Iterator[dict[str, str]]:
+        yield {"greeting": "hello"}
+
+    with TestClient(small_service(auth=False, lifespan=lifespan if is_async else not_async)) as client:
+        assert client.app_state == {"greeting": "hello"}
