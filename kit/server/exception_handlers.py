@@ -5,11 +5,12 @@ from functools import partial
 from typing import Any
 
 from fastapi.exceptions import RequestValidationError
-from fastapi.routing import iter_route_contexts
-from starlette.exceptions import HTTPException
+from fastapi.routing import RouteContext, iter_route_contexts
+from starlette.exceptions import HTTPException, WebSocketException
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 from starlette.routing import Match
+from starlette.types import Scope
 from starlette.websockets import WebSocket, WebSocketState
 
 from kit.database.error_responses import explained
@@ -22,6 +23,8 @@ DENIAL = "websocket.http.response"
 """The ASGI extension by which a WebSocket is refused with an HTTP response."""
 POLICY_VIOLATION, INTERNAL_ERROR = 1008, 1011
 """The close codes of WebSockets for client and server errors (RFC 6455, section 7.4.1)."""
+MAX_REASON = 123
+"""The maximum length of a close frame's reason in bytes (RFC 6455, section 5.5)."""
 INTERNAL = "An unexpected error occurred; see the log for this request id."
 NOT_JSON = "JSON decode error"
 """FastAPI's message for a body that is not JSON, by which it is told from pydantic's errors."""
@@ -33,6 +36,7 @@ def exception_handlers(lifespan: LifespanState) -> dict[Any, Handler]:
     return {
         HTTPException: partial(respond_to_http_exception, lifespan),
         RequestValidationError: respond_to_invalid_request,
+        WebSocketException: close_websocket,
         **dict.fromkeys(FAILURES, partial(respond_to_database_error, lifespan)),
         Exception: respond_to_unexpected_exception,
     }
@@ -43,10 +47,7 @@ async def respond_to_http_exception(
 ) -> Response | None:
     """Return the problem for an HTTPException, with better details for those of Starlette and FastAPI."""
     if failure.status_code == 405 and isinstance(connection, Request):
-        headers = {**(failure.headers or {}), "Allow": ", ".join(allowed_methods(connection))}
-        return render(
-            connection.scope, Problem(405, "The method is not allowed.", kind="method-not-allowed", headers=headers)
-        )
+        return render(connection.scope, not_allowed(connection, failure))
     if failure.status_code == 404 and failure.detail == "Not Found":
         missing = Problem(404, "The resource does not exist.", kind="not-found", headers=failure.headers)
         return await problem_response(connection, missing)
@@ -87,9 +88,34 @@ async def problem_response(connection: HTTPConnection, problem: Problem) -> Resp
         is_accepted = connection.application_state is not WebSocketState.CONNECTING
         if is_accepted or DENIAL not in connection.scope.get("extensions", {}):
             code = POLICY_VIOLATION if problem.status_code < 500 else INTERNAL_ERROR
-            await connection.close(code, problem.detail[:100])
+            await connection.close(code, reason_of(problem.detail))
             return None
     return render(connection.scope, problem)
+
+
+def not_allowed(request: Request, failure: HTTPException) -> Problem:
+    """Return the 405 for an exception, with the methods of all routes of the path in `Allow`.
+
+    If an endpoint refuses the method itself, as an `HTTPEndpoint` or an application that is mounted does, its `Allow`
+    is kept.
+    """
+    given = problem_from(failure)
+    headers = {name.title(): value for name, value in (failure.headers or {}).items()}
+    allowed = allowed_methods(request)
+    if "Allow" not in headers or (allowed and request.method not in allowed):
+        refused = ("GET", "HEAD") if request.method in ("GET", "HEAD") else (request.method,)
+        headers["Allow"] = ", ".join(method for method in allowed if method not in refused)
+    detail = "The method is not allowed." if failure.detail == "Method Not Allowed" else given.detail
+    return Problem(405, detail, kind=given.kind, headers=headers, **given.extra)
+
+
+def reason_of(detail: str) -> str:
+    """Return as much of a text as the reason of a WebSocket's close frame may have."""
+    return detail.encode(errors="replace")[:MAX_REASON].decode(errors="ignore")
+
+
+async def close_websocket(websocket: WebSocket, failure: WebSocketException) -> None:
+    await websocket.close(failure.code, reason_of(failure.reason))
 
 
 def with_explanation(problem: Problem, lifespan: LifespanState) -> Problem:
@@ -107,6 +133,14 @@ def allowed_methods(request: Request) -> list[str]:
     allowed = set()
     for method in METHODS:
         scopes = [{**request.scope, "method": method, "path": path} for path in paths]
-        if any(context.matches(scope)[0] is Match.FULL for context in routes for scope in scopes):
+        if any(is_match(context, scope) for context in routes for scope in scopes):
             allowed.add(method)
     return sorted(allowed | {"HEAD"} if "GET" in allowed else allowed)
+
+
+def is_match(context: RouteContext, scope: Scope) -> bool:
+    """Return whether a route serves a request. False if a convertor of its path parameters raises a ValueError."""
+    try:
+        return context.matches(scope)[0] is Match.FULL
+    except ValueError:
+        return False

@@ -310,6 +310,20 @@ def test_a_websocket_that_was_accepted_is_closed_after_a_failure() -> None:
     assert (closed.value.code, closed.value.reason) == (1008, "It is a teapot.")
 
 
+@pytest.mark.parametrize("failure", [HTTPException(400, "ü" * 120), WebSocketException(1008, "ü" * 120)])
+def test_the_reason_for_closing_a_websocket_has_at_most_123_bytes(failure: Exception) -> None:
+    service = small_service(public={"WEBSOCKET /ws"})
+
+    @service.websocket("/ws")
+    async def fail(websocket: WebSocket) -> None:
+        await websocket.accept()
+        raise failure
+
+    with TestClient(service).websocket_connect("/ws") as socket, pytest.raises(WebSocketDisconnect) as closed:
+        socket.receive_text()
+    assert (closed.value.code, closed.value.reason) == (1008, "ü" * 61)
+
+
 @pytest.fixture
 def pages(tmp_path: Path) -> Path:
     (tmp_path / "index.html").write_text("<p>start</p>")
