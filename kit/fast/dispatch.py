@@ -106,7 +106,10 @@ class Dispatch:
         A request that FastAPI's telemetry traces is passed on, because its spans are made by the layers of FastAPI.
         """
         is_plain = scope["type"] == "http" and not self.service.dependency_overrides and TELEMETRY not in scope
-        shortcut = self.find(scope) if is_plain else None
+        try:
+            shortcut = self.find(scope) if is_plain else None
+        except ValueError:  # of a convertor of path parameters
+            shortcut = None
         if shortcut is None:
             await self.app(scope, receive, send)
             return

@@ -24,4 +24,4 @@ def install(service: Service, access: Access) -> None:
         measurements.read()
 
     if access.port is None:
-        service.include_router(metrics_router(MetricsPage(exposition, refresh, access.token)))
+        service.include_for_operators(metrics_router(MetricsPage(exposition, refresh, access.token)))

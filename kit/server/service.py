@@ -46,6 +46,7 @@ from kit.server.route_tables import (
 from kit.server.routes import ROUTES, Entry, Snapshot, entries_of
 from kit.server.shutdown import Shutdown
 from kit.server.trailing_slashes import OtherSlash
+from kit.server.unconverted_paths import UnconvertedPath
 
 
 class Service(FastAPI):
@@ -53,6 +54,7 @@ class Service(FastAPI):
 
     `public` lists the routes that need no token, such as `"GET /docs"` or `"MOUNT /assets"`; other routes without a
     permission are for superusers. `closed` lists public routes that are restricted to superusers by a setting.
+    `dependencies` are those of all operations, but not of the kit's own routes, such as health checks and docs.
     `on_start` is awaited before the `lifespan` begins. A task that it returns is cancelled at the end.
     `security_contacts` are published in `/.well-known/security.txt`. Raises a TypeError for unsupported options.
     """
@@ -108,12 +110,12 @@ class Service(FastAPI):
         """The permissions with which a document was generated, and its placeholders for row ids."""
         handlers = exception_handlers(self.lifespan_state) | (options.pop("exception_handlers", None) or {})
         commits = Depends(commit_before_response, scope="function")
-        checks = [Depends(check_permission), Depends(compose_text)]
+        self.own_dependencies = [Depends(check_permission), Depends(compose_text), commits]
         super().__init__(
             lifespan=run_lifespan,
             openapi_url=None,  # `docs` serves it
             redirect_slashes=False,
-            dependencies=[*checks, commits, *dependencies],
+            dependencies=[*self.own_dependencies, *dependencies],
             exception_handlers=handlers,
             **options,
         )
@@ -121,11 +123,14 @@ class Service(FastAPI):
         runtime.check_routes = self.check_new_routes
         self.permission_check = PermissionCheck(self)
         self.frontends = Frontends(self, self.router.default)
-        for router in (*routers, health.health_router(self.shutdown), docs.router, *own):
+        for router in routers:
             self.include_router(router)
+        for router in (health.health_router(self.shutdown), docs.router, *own):
+            self.include_for_operators(router)
         docs.mount_assets(self)
         self.router.default = OtherSlash(self.router, self.frontends)
-        self.router.middleware_stack = ComposedQuery(CommitBeforeEnd(self.router.middleware_stack))
+        routing = UnconvertedPath(self.router.middleware_stack)
+        self.router.middleware_stack = ComposedQuery(CommitBeforeEnd(routing))
         self.layers = layers or Layers()
         self.all_layers: ASGIApp = super().__call__
         self.wrap_in_middleware(self.all_layers)
@@ -260,6 +265,16 @@ class Service(FastAPI):
             read_as_operations(context.original_route)
         super().include_router(router, **options)
         self.checked = None
+
+    def include_for_operators(self, router: APIRouter) -> None:
+        """Include a router without the dependencies of the application, such as that of the health checks.
+
+        FastAPI does not apply them to `/docs` and `/openapi.json` either.
+        """
+        dependencies = self.router.dependencies
+        self.router.dependencies = list(self.own_dependencies)
+        self.include_router(router)
+        self.router.dependencies = dependencies
 
     def frontend(self, path: str, *, directory: str | os.PathLike[str], **options: Any) -> None:
         """Add a frontend as FastAPI does. It is for superusers unless `public` lists it, such as `"FRONTEND /"`."""

@@ -1,12 +1,17 @@
 """Routers: dependencies, prefixes and tags of applications and routers, slashes, and methods."""
 
 from collections.abc import Awaitable, Callable
+from datetime import date
 from typing import Annotated, Any
 
 import pytest
 from fastapi import APIRouter, Depends, Header, HTTPException, Query, Request, Response
+from starlette.convertors import CONVERTOR_TYPES, Convertor
+from starlette.endpoints import HTTPEndpoint
+from starlette.routing import Mount, Route
 
-from kit import Service, Session, allowing
+from kit import Service, Session, allowing, metrics
+from kit.metrics import Access
 from tests.kit.habits.conftest import client_of
 from tests.kit.habits.items import HabitItem
 from tests.kit.service import create_runtime, create_service
@@ -24,6 +29,10 @@ def calls(name: str) -> Any:
 async def needs_header(x_word: Annotated[str, Header()]) -> None:
     if x_word != "right":
         raise HTTPException(418, "Wrong word.")
+
+
+async def respond(request: Request) -> Response:
+    return Response()
 
 
 async def test_dependencies_of_the_application_and_of_routers_run_in_order(new_router: Any, serve: Any) -> None:
@@ -122,6 +131,68 @@ async def test_a_405_lists_all_methods_of_the_path(router: APIRouter, serve: Any
         answer = await client.delete(path)
         assert answer.status_code == 405
         assert answer.headers["allow"] == "GET, HEAD, POST"
+
+
+async def test_a_405_of_an_endpoint_lists_its_own_methods(router: APIRouter, new_service: Any) -> None:
+    class Endpoint(HTTPEndpoint):
+        async def get(self, request: Request) -> Response:
+            return Response()
+
+    @router.get("/own")
+    async def own(has_allow: bool) -> None:
+        raise HTTPException(405, "Not today.", {"allow": "PUT"} if has_allow else None)
+
+    service = new_service(router)
+    service.add_route("/endpoint", Endpoint)
+    service.router.routes.append(Mount("/m", routes=[Route("/in", respond)]))
+    async with client_of(service) as client:
+        answers = [await client.put(path) for path in ("/endpoint", "/m/in", "/own")]
+        assert [answer.headers["allow"] for answer in answers] == ["GET, HEAD"] * 3
+        answers = [await client.get("/own", params={"has_allow": value}) for value in (True, False)]
+        assert [answer.headers["allow"] for answer in answers] == ["PUT", ""]
+        assert [answer.json()["detail"] for answer in answers] == ["Not today."] * 2
+
+
+class DateConvertor(Convertor[date]):
+    regex = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
+
+    def convert(self, value: str) -> date:
+        return date.fromisoformat(value)
+
+
+async def test_a_path_that_a_convertor_refuses_is_a_404(
+    router: APIRouter, new_service: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(CONVERTOR_TYPES, "date", DateConvertor())
+
+    @router.get("/days/{day:date}")
+    async def read(day: date) -> date:
+        return day
+
+    @router.get("/numbers/{number:int}")
+    async def number(number: int) -> int:
+        if not number:
+            raise ValueError
+        return number
+
+    @router.delete("/days/{day}/")
+    async def delete(day: str) -> None: ...
+
+    service = new_service(router)
+    service.router.routes.append(Mount("/m", routes=[Route("/{number:int}", respond)]))
+    async with client_of(service) as client:
+        huge = "9" * 4301
+        paths = (
+            "/days/2026-11-30",
+            "/days/2026-13-45",
+            "/numbers/1",
+            f"/numbers/{huge}",
+            "/numbers/0",
+            "/m/1",
+            f"/m/{huge}",
+        )
+        assert [(await client.get(path)).status_code for path in paths] == [200, 404, 200, 404, 500, 200, 404]
+        assert (await client.get("/days/2026-13-45/")).status_code == 405
 
 
 async def test_every_method_may_have_a_handler(router: APIRouter, serve: Any) -> None:
@@ -246,3 +317,27 @@ async def read_nothing() -> None:
 async def test_the_placeholders_of_examples_are_known_before_the_document(app: Service) -> None:
     service = create_service(create_runtime(app.runtime.database))
     assert service.example_placeholders() == service.new_document()[1] != []
+
+
+async def test_dependencies_of_the_application_are_not_those_of_health_checks_and_docs(
+    router: APIRouter, new_service: Any
+) -> None:
+    @router.get("/a")
+    async def read() -> None: ...
+
+    service: Service = new_service(
+        router, dependencies=[Depends(needs_header)], security_contacts=["mailto:a@example.com"]
+    )
+    metrics.install(service, Access())
+
+    @service.get("/own")
+    async def own() -> None: ...
+
+    async with client_of(service) as client:
+        open_paths = ("health/live", "docs", "docs/style.css", "openapi.json", ".well-known/security.txt", "metrics")
+        assert [(await client.get(path)).status_code for path in open_paths] == [200] * 6
+        for path in ("/a", "/own"):
+            assert (await client.get(path)).status_code == 422
+            assert (await client.get(path, headers={"X-Word": "right"})).status_code == 200
+        document = (await client.get("/openapi.json")).json()["paths"]
+        assert "parameters" not in document["/health/live"]["get"]
