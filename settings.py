@@ -13,7 +13,9 @@ from sqlalchemy import URL
 from kit.auth.counters import refuse_other_storage
 from kit.database.poolers import pooled
 from kit.database.servers import standby_urls
-from kit.database.urls import parsed
+from kit.database.urls import parsed, refuse_in_memory
+from kit.http.origins import refuse_other_origin
+from kit.server.proxies import refuse_other_addresses
 
 HERE = Path(__file__).parent
 S = TypeVar("S", bound=BaseSettings)
@@ -21,8 +23,6 @@ NAME = "heroes"
 """The name of the service: the issuer of tokens; by default also the SQLite file, the audience, `APPLICATION_NAME`."""
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
-ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://[^/\s]+")
-"""A web origin as browsers send it (RFC 6454, section 6.1): without a path, and without a slash at its end."""
 HOST = re.compile(r"\*|(\*\.)?[\w.-]+|\[[0-9A-Fa-f:.]+\]")
 """A host name without scheme, port and path; an IPv6 address in brackets."""
 
@@ -225,10 +225,10 @@ class Settings(BaseSettings):
         default=NAME, max_length=63, description="The `application_name` of PostgreSQL's connections."
     )
     statement_timeout: float = Field(
-        default=10, gt=0, le=3600, description="The longest time for a statement, in seconds; then a 504."
+        default=10, ge=0.001, le=3600, description="The longest time for a statement, in seconds; then a 504."
     )
     lock_timeout: float = Field(
-        default=5, gt=0, le=3600, description="The longest wait for a database lock, in seconds; then a 503."
+        default=5, ge=0.001, le=3600, description="The longest wait for a database lock, in seconds; then a 503."
     )
     slow_statement: float = Field(
         default=0.2,
@@ -262,9 +262,15 @@ class Settings(BaseSettings):
     @field_validator("cors_origins")
     @classmethod
     def web_origins(cls, origins: str) -> str:
-        if not all(map(ORIGIN.fullmatch, comma_separated(origins))):
-            raise ValueError("must be like https://shop.example.com, without a path or a slash at the end, or *")
+        for origin in comma_separated(origins):
+            refuse_other_origin(origin)
         return origins
+
+    @field_validator("forwarded_allow_ips")
+    @classmethod
+    def addresses_of_proxies(cls, addresses: str) -> str:
+        refuse_other_addresses(addresses)
+        return addresses
 
     @field_validator("trusted_hosts")
     @classmethod
@@ -413,7 +419,12 @@ def load() -> Settings:
     for name, value in dotenv_values(".env").items():
         if name.startswith("OTEL_") and value:
             os.environ.setdefault(name, value)
-    return read(Settings)
+    settings = read(Settings)
+    try:
+        refuse_in_memory(settings.database)
+    except ValueError as failure:
+        raise SystemExit(explain(("database_url",), str(failure))) from None
+    return settings
 
 
 def read(kind: type[S]) -> S:

@@ -112,17 +112,59 @@ def test_a_storage_of_limits_is_memory_or_redis(monkeypatch: pytest.MonkeyPatch)
     assert "secret" not in str(end.value)
 
 
-@pytest.mark.parametrize("origins", ["shop.example.com", "https://shop.example.com/", "*, https://a.example.com/shop"])
+ORIGINS = [
+    "shop.example.com",
+    "https://shop.example.com/",
+    "*, https://a.example.com/shop",
+    "https://*.example.com",
+    "https://App.example",
+    "HTTPS://app.example",
+    "https://b.example:443",
+    "http://b.example:80",
+    "https://b.example:99999",
+    "https://user@b.example",
+    "https://b\u00fccher.example",
+]
+
+
+@pytest.mark.parametrize("origins", ORIGINS)
 def test_an_origin_that_no_browser_sends_is_refused(origins: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CORS_ORIGINS", origins)
     with pytest.raises(SystemExit, match=r"^Setting CORS_ORIGINS: must be like https://shop\.example\.com, without"):
         load()
 
 
-@pytest.mark.parametrize("origins", ["", "*", "https://shop.example.com:8443, capacitor://localhost"])
+@pytest.mark.parametrize("origins", ["", "*", "https://a.example:8443, capacitor://localhost", "http://[::1]:3000"])
 def test_origins_are_accepted_as_browsers_send_them(origins: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CORS_ORIGINS", origins)
     assert load().cors_origins == origins
+
+
+@pytest.mark.parametrize("addresses", ["10.0.0.1/8", "10.0.0.0/33", "foo", "*, 10.0.0.1", "[::1]", "/run/proxy.sock"])
+def test_an_address_that_no_proxy_has_is_refused(addresses: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORWARDED_ALLOW_IPS", addresses)
+    with pytest.raises(SystemExit, match=r"^Setting FORWARDED_ALLOW_IPS: has .*, which is neither an address nor a"):
+        load()
+
+
+@pytest.mark.parametrize("addresses", ["", "*", "10.0.0.0/8, 127.0.0.1,::1", "fd00::/8"])
+def test_addresses_and_networks_of_proxies_are_accepted(addresses: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORWARDED_ALLOW_IPS", addresses)
+    assert load().forwarded_allow_ips == addresses
+
+
+@pytest.mark.parametrize("name", ["STATEMENT_TIMEOUT", "LOCK_TIMEOUT"])
+def test_a_timeout_that_would_be_none_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, "0.0004")
+    with pytest.raises(SystemExit, match=rf"^Setting {name}: Input should be greater than or equal to 0.001"):
+        load()
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///", "sqlite:///:memory:", "sqlite+aiosqlite://"])
+def test_a_database_in_memory_is_refused_for_a_service(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", url)
+    with pytest.raises(SystemExit, match=r"^Setting DATABASE_URL: is a database in memory, .*: write a file, as in"):
+        load()
 
 
 @pytest.mark.parametrize("hosts", ["", "https://api.example.com", "api.example.com:8000", "a.example.com/b", "a.*.com"])

@@ -1,5 +1,6 @@
 """PostgreSQL engines: one pool for reading and writing, and the settings of its connections."""
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -10,7 +11,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from kit.auth.read_only_sessions import refuse_hidden_write
 from kit.database import hosts
 from kit.database.engines import Engines, Pool, name_origin
-from kit.database.errors import ASYNCPG_ERRORS, DriverFailure, with_origin
+from kit.database.errors import ASYNCPG_ERRORS, DriverFailure, meaning_of, with_origin
 from kit.database.failover import FollowedPrimary
 from kit.database.poolers import begin_with, is_pooled, warn_of_pooler
 from kit.database.statements import watch_statements
@@ -19,8 +20,16 @@ from kit.http.fairness import FairPool
 
 OF_PRIMARY = ("read-write", "primary")
 """The values of `target_session_attrs` that only a primary satisfies."""
+OF_CONNECTIONS = ("lost", "unavailable", "again")
+"""The meanings of failures that a connection may have. Others are for statements."""
 READ_ONLY = "25006"
 """The SQLSTATE of a write to a server that is read-only."""
+OPTION_NAME = re.compile(r"(?:^|\s)(?:-c\s*|--)((?:[\w.-]|\\.)+?)\s*=")
+"""The name of a setting in the option `options` of a URL, as in `-c jit=on` and `--jit=on`."""
+
+
+class RefusedConnection(asyncpg.InvalidAuthorizationSpecificationError):
+    """Raised if the server refuses a connection because of an option of the URL: like a wrong password, it is a 503."""
 
 
 class PostgresPool(FairPool):
@@ -36,6 +45,7 @@ def postgres_engines(url: URL, pool: Pool) -> Engines:
     settings, has_pooler = server_settings(pool), is_pooled(url)
     url, options = driver_options(url)
     given = {"application_name": pool.application_name} | options.pop("server_settings", {})
+    others = settings.keys() - names_in(given.get("options", ""))
     engine = create_async_engine(
         url,
         echo=pool.echo,
@@ -48,7 +58,7 @@ def postgres_engines(url: URL, pool: Pool) -> Engines:
         pool_pre_ping=pool.pre_ping,
         pool_use_lifo=True,
         connect_args={
-            "server_settings": given if has_pooler else settings | given,
+            "server_settings": given if has_pooler else {name: settings[name] for name in others} | given,
             "timeout": pool.timeout,
             "async_creator_fn": connect_to_postgres if has_pooler else opener(url, options),
             **options,
@@ -75,6 +85,11 @@ def server_settings(pool: Pool) -> dict[str, str]:
     }
 
 
+def names_in(options: str) -> set[str]:
+    """Return the names of the settings in the option `options`. They precede those of the pool."""
+    return {name.replace("-", "_").lower() for name in OPTION_NAME.findall(options)}
+
+
 def opener(url: URL, options: Mapping[str, Any]) -> Callable[..., Awaitable[Any]]:
     """Return the function that opens connections. For a primary among several hosts it is a `FollowedPrimary`."""
     wants_primary = options.get("target_session_attrs") in OF_PRIMARY
@@ -82,7 +97,11 @@ def opener(url: URL, options: Mapping[str, Any]) -> Callable[..., Awaitable[Any]
 
 
 async def connect_to_postgres(*values: Any, **options: Any) -> Any:
-    """Return a connection of asyncpg to one of the hosts. Raises `Unreachable` in place of an OSError."""
+    """Return a connection of asyncpg to one of the hosts.
+
+    Raises `Unreachable` in place of an OSError, and `RefusedConnection` in place of an error that would look like that
+    of a statement.
+    """
     try:
         return await hosts.connect(*values, **options)
     except asyncpg.ProtocolViolationError as failure:
@@ -92,6 +111,11 @@ async def connect_to_postgres(*values: Any, **options: Any) -> Any:
         raise asyncpg.ProtocolViolationError(hint) from failure
     except OSError as failure:
         raise with_origin(failure) or failure from failure
+    except ASYNCPG_ERRORS as failure:
+        if meaning_of(DriverFailure(failure)) in OF_CONNECTIONS:
+            raise
+        hint = f"{failure} (the server refuses the connection: see the options in DATABASE_URL)"
+        raise RefusedConnection(hint) from failure
 
 
 def leave_read_only_server(context: ExceptionContext) -> None:

@@ -4,6 +4,7 @@ Each option either has its effect as in libpq, or is refused with a message that
 options that ask for the default behaviour are ignored.
 """
 
+import configparser
 import os
 import re
 import ssl
@@ -52,6 +53,32 @@ def refuse_absent_folder(url: URL) -> None:
         raise ValueError(f"has a file in the folder {folder}, which does not exist: create it")
 
 
+def refuse_in_memory(url: URL) -> None:
+    """Raise a ValueError for a SQLite database in memory: migrations and other commands would have one of their own."""
+    if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
+        raise ValueError("is a database in memory, which nobody can migrate: write a file, as in sqlite:///service.db")
+
+
+def refuse_missing_files(query: Mapping[str, Any]) -> None:
+    """Raise a ValueError if the certificate authorities, or the service, that an option needs are not defined."""
+    if str(query.get("sslmode")).startswith("verify") and not has_authorities(query):
+        raise ValueError(f"has sslmode={query['sslmode']}, which needs sslrootcert: a file, or `system`")
+    if "service" in query:
+        refuse_unknown_service(query)
+
+
+def refuse_unknown_service(query: Mapping[str, Any]) -> None:
+    """Raise a ValueError if the file of services does not define the option `service`, where libpq fails, too."""
+    file = query.get("servicefile") or os.environ.get("PGSERVICEFILE") or Path("~/.pg_service.conf").expanduser()
+    services = configparser.ConfigParser(interpolation=None)
+    try:
+        services.read(file)
+    except (configparser.Error, UnicodeDecodeError):
+        raise ValueError(f"has the option 'service', but {file} is not a file of services") from None
+    if query["service"] not in services:
+        raise ValueError(f"has the option 'service', but {file} has no definition of this service: add it there")
+
+
 def with_port(host: str) -> str:
     """Return `host:port`, with the default port if there is none."""
     return host if re.search(r":\d+$", host) else f"{host}:{PORT}"
@@ -71,8 +98,7 @@ def usable(url: URL) -> URL:
     is_sqlite = url.get_backend_name() == "sqlite"
     for name, value in query.items():
         refuse_option(name, value, [] if is_sqlite else KNOWN)
-    if str(query.get("sslmode")).startswith("verify") and not has_authorities(query):
-        raise ValueError(f"has sslmode={query['sslmode']}, which needs sslrootcert: a file, or `system`")
+    refuse_missing_files(query)
     if query.get("sslrootcert") == "system":
         url = url.update_query_dict({"sslrootcert": certificates_of_system()})
     try:

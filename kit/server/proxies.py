@@ -4,6 +4,7 @@ Afterwards `root_path` and `path` in the scope begin with the prefix, as with uv
 responses lead through the proxy. A proxy that does not strip the prefix is supported too.
 """
 
+import ipaddress
 import re
 from collections.abc import Callable, Container
 from functools import cache
@@ -67,6 +68,21 @@ def trusted_hosts(addresses: str) -> Container[str | None]:
     proxy_headers: Any = import_module("uvicorn.middleware.proxy_headers")
     trusted: Container[str | None] = proxy_headers.ProxyHeadersMiddleware(None, addresses).trusted_hosts
     return trusted
+
+
+def refuse_other_addresses(addresses: str) -> None:
+    """Raise a ValueError unless each part is an address or a network, or `*` is the only one.
+
+    Uvicorn takes any other text for the name of a client, which no connection has.
+    """
+    for part in [part.strip() for part in addresses.split(",") if part.strip() and addresses.strip() != "*"]:
+        try:
+            ipaddress.ip_network(part)
+        except ValueError:
+            raise ValueError(
+                f"has {part!r}, which is neither an address nor a network: write them as in 10.0.0.1 or 10.0.0.0/8, "
+                "without bits after the prefix, or * alone"
+            ) from None
 
 
 def is_under(path: str, prefix: str) -> bool:

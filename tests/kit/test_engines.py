@@ -15,6 +15,7 @@ from kit.database.folding import fold
 from tests.engines import on_postgresql, on_sqlite, url_for
 from tests.kit.bookshop import REGISTRY, TABLES, Book, Shelf
 from tests.kit.probes import BOOK, value_of
+from tests.kit.service import client_of, create_runtime, create_service
 from tests.waiting import TIMEOUT_SECONDS
 
 MEMORY = make_url("sqlite+aiosqlite://")
@@ -88,6 +89,34 @@ async def test_postgresql_gets_the_application_name_and_the_statement_timeout(ne
     assert await value_of(named, "SHOW statement_timeout") == "7s"
     assert await value_of(named, "SHOW jit") == "off"
     await named.dispose()
+
+
+@on_postgresql
+async def test_settings_in_the_options_of_the_url_precede_those_of_the_pool(new_database: Any) -> None:
+    url = url_for(await new_database()).update_query_dict({"options": "-c statement_timeout=7s -clock_timeout=1s"})
+    database = Database(url, Pool(statement_timeout=3, lock_timeout=2))
+    values = [await value_of(database, f"SHOW {name}") for name in ("statement_timeout", "lock_timeout", "jit")]
+    await database.dispose()
+    assert values == ["7s", "1s", "off"]
+
+
+@on_postgresql
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ("-cfoo=bar", 'unrecognized configuration parameter "foo" (the server refuses the connection: see the options'),
+        ("-c a", "requires a value (the server refuses the connection: see the options in DATABASE_URL)"),
+        ("x", "invalid command-line argument for server process: x"),
+    ],
+)
+async def test_options_that_the_server_refuses_are_a_503_and_a_sentence_in_the_log(
+    options: str, sentence: str, new_database: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    database = Database(url_for(await new_database()).update_query_dict({"options": options}))
+    async with client_of(create_service(create_runtime(database))) as client:
+        answers = [await client.get("/books/"), await client.post("/books/", json=BOOK), await client.get("/books/1")]
+    assert [(answer.status_code, answer.json()["type"]) for answer in answers] == [(503, "urn:problem:unavailable")] * 3
+    assert sentence in caplog.text
 
 
 @on_postgresql

@@ -16,6 +16,7 @@ from kit.database import urls
 from kit.database.engines import Pool
 from kit.database.errors import FAILURES
 from kit.database.migrating import engine_for
+from kit.database.postgresql_engines import names_in
 from kit.database.url_options import driver_options
 from kit.database.urls import parsed, usable
 from tests.pgbouncer import MISSING, PROGRAM, PgBouncer
@@ -191,3 +192,24 @@ async def test_each_sslmode_does_what_libpq_says(
         with pytest.raises((*FAILURES, OSError)):
             await value_of(database, "SELECT 1")
     await database.dispose()
+
+
+@pytest.mark.parametrize("given", ["servicefile", "PGSERVICEFILE"])
+def test_a_service_needs_its_definition(given: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "services.conf"
+    file.write_text("[shop]\nhost=h%1\n")
+    option = f"&servicefile={file}" if given == "servicefile" else ""
+    if not option:
+        monkeypatch.setenv("PGSERVICEFILE", str(file))
+    assert parsed(f"postgresql://u@h/d?service=shop{option}").query["service"] == "shop"
+    with pytest.raises(ValueError, match=r"services.conf has no definition of this service: add it there"):
+        parsed(f"postgresql://u@h/d?service=nope{option}")
+    file.write_text("host=h\n")
+    with pytest.raises(ValueError, match=r"services.conf is not a file of services"):
+        parsed(f"postgresql://u@h/d?service=shop{option}")
+
+
+def test_the_names_of_settings_in_options_are_found_as_the_server_reads_them() -> None:
+    assert names_in("-c statement_timeout=5s -clock_timeout=1s --jit=on --Work-Mem=1MB -c a.b=c") == {
+        "statement_timeout", "lock_timeout", "jit", "work_mem", "a.b"
+    }  # fmt: skip
