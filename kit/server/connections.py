@@ -6,17 +6,17 @@ and of `asyncio.Protocol`; the rest is uvicorn's.
 """
 
 import asyncio
-import http
 import resource
+import sys
 from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
 
-import httptools
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from kit.server.head_refusals import refusal
+from kit.server import heads
+from kit.server.head_refusals import LARGE_HEAD, LONG_TARGET, SLOW, Refusal, refuse
 from kit.server.proxies import FROM_PROXY
 from kit.server.transports import JoiningTransport
 
@@ -49,7 +49,10 @@ class BoundedConnection(HttpToolsProtocol):
     idle: Idle
     head_timer: asyncio.TimerHandle | None = None
     stall_timer: asyncio.TimerHandle | None = None
-    status_of_refusal = http.HTTPStatus.BAD_REQUEST
+    refused: Refusal | None = None
+    """The reason for a refusal; None for what the parser refuses."""
+    received = b""
+    """The data that the parser reads at this moment."""
     is_in_head = has_begun = is_from_proxy = False
     head_size = framing = body_size = 0
 
@@ -79,8 +82,9 @@ class BoundedConnection(HttpToolsProtocol):
                 timer.cancel()
 
     def data_received(self, data: bytes) -> None:
-        self.has_begun, self.body_size = False, 0
+        self.has_begun, self.body_size, self.received = False, 0, data
         super().data_received(data)
+        self.received = b""
         if not self.has_begun:
             self.count_framing(data)
         if (self.is_in_head or self.is_idle) and self.head_timer is None and not self.transport.is_closing():
@@ -90,7 +94,7 @@ class BoundedConnection(HttpToolsProtocol):
         """Count the bytes outside of bodies (incomplete headers, chunk extensions, trailers), and refuse too many."""
         self.framing = max(0, self.framing + len(data) - self.body_size * (1 + FRAMING_PER_BODY))
         if self.framing > self.max_head and not self.transport.is_closing():
-            self.status_of_refusal = http.HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+            self.refused = LARGE_HEAD
             self.send_400_response("")
 
     @property
@@ -101,7 +105,7 @@ class BoundedConnection(HttpToolsProtocol):
         """Close a connection whose head was not complete within `head_seconds`; with a 408 if the head has begun."""
         self.head_timer = None
         if self.is_in_head and self.is_idle:
-            self.status_of_refusal = http.HTTPStatus.REQUEST_TIMEOUT
+            self.refused = SLOW
             self.send_400_response("")
         else:
             self.transport.close()
@@ -117,7 +121,7 @@ class BoundedConnection(HttpToolsProtocol):
     def on_url(self, url: bytes) -> None:
         super().on_url(url)
         if len(self.url) > self.max_head:
-            self.refuse(http.HTTPStatus.REQUEST_URI_TOO_LONG)
+            self.refuse(LONG_TARGET)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Add a header. Trailers are dropped, because headers were checked before them (RFC 9110, section 6.5.1)."""
@@ -126,31 +130,39 @@ class BoundedConnection(HttpToolsProtocol):
         super().on_header(name, value)
         self.head_size += len(name) + len(value)
         if self.head_size > self.max_head or len(self.headers) > self.max_headers:
-            self.refuse(http.HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+            self.refuse(LARGE_HEAD)
 
     def on_headers_complete(self) -> None:
+        version = self.parser.get_http_version()
+        fault = heads.fault_of(version, self.url, self.headers)
+        if fault is not None:
+            self.refuse(fault)
+        self.end_head()
+        self.idle.pop(self, None)
+        if version == "1.0":
+            self.expect_100_continue = False  # RFC 9110, section 10.1.1
+        if self.url[:1] != b"/":
+            self.use_origin_form()
+        super().on_headers_complete()
+
+    def end_head(self) -> None:
         self.is_in_head = False
         if self.head_timer is not None:
             self.head_timer.cancel()
             self.head_timer = None
-        self.idle.pop(self, None)
-        if not self.has_clear_host():
-            self.refuse(http.HTTPStatus.BAD_REQUEST)
-        super().on_headers_complete()
 
-    def has_clear_host(self) -> bool:
-        """Return whether the head has exactly one host, so that proxies see the same (RFC 9112, section 3.2)."""
-        hosts = [value for name, value in self.headers if name == b"host"]
-        if len(hosts) != 1:
-            return not hosts and self.parser.get_http_version() == "1.0"
-        return self.url.startswith((b"/", b"*")) or hosts[0].lower() in hosts_of(self.url)
+    def use_origin_form(self) -> None:
+        """Replace an absolute target by its origin form, and add its host to a head of HTTP/1.0 that has none."""
+        host, self.url = heads.origin_form(self.parser.get_method(), self.url)
+        if host and all(name != b"host" for name, _ in self.headers):
+            self.headers.append((b"host", host))
 
     def on_body(self, body: bytes) -> None:
         self.body_size += len(body)
         super().on_body(body)
 
-    def refuse(self, status: http.HTTPStatus) -> None:
-        self.status_of_refusal = status
+    def refuse(self, fault: Refusal) -> None:
+        self.refused = fault
         raise RefusedHeadError
 
     # Responses
@@ -161,12 +173,24 @@ class BoundedConnection(HttpToolsProtocol):
         If a response is being sent on the connection, it is completed before.
         """
         if not self.is_idle and not self.cycle.more_body:
+            self.end_head()
             self.cycle.keep_alive = False
             self.flow.pause_reading()
             return
         if self.is_idle or not self.cycle.response_started:
-            self.transport.write(refusal(self.status_of_refusal))
+            self.transport.write(self.refusal())
         self.transport.close()
+
+    def refusal(self) -> bytes:
+        """Return the response to a request that is refused, with what is known of the request."""
+        is_known = self.is_in_head or not self.is_idle
+        headers, url, state = (self.headers, self.url, self.scope["state"]) if is_known else ([], b"", {})
+        unread, target = heads.unreadable(self.received, sys.exception())
+        refused = self.refused or unread
+        method = self.parser.get_method().decode() if url else "-"  # the parser has a method before it has read one
+        scope = {"type": "http", "method": method, "headers": headers, "root_path": self.root_path, "state": state}
+        target = url if headers or refused is LONG_TARGET else target  # before the headers, it may be incomplete
+        return refuse(refused, scope, heads.path_of(target), self.server_state.default_headers)
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
@@ -197,13 +221,6 @@ class BoundedConnection(HttpToolsProtocol):
         assert isinstance(self.transport, JoiningTransport)
         self.transport = self.transport.transport
         super().handle_websocket_upgrade()
-
-
-def hosts_of(url: bytes) -> tuple[bytes, ...]:
-    """Return the host of a request target in absolute form, without and with its port."""
-    target = httptools.parse_url(url)
-    host = (target.host or b"").lower()
-    return host, b"%b:%d" % (host, target.port or 80)
 
 
 def comes_from_proxy(config: Any, client: tuple[str, int] | None) -> bool:

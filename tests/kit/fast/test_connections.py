@@ -93,6 +93,21 @@ async def test_the_bounds_of_heads_are_the_same(server: Server) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (b"BREW / HTTP/1.1\r\nHost: test\r\n", 501),
+        (b"GET / HTTP/2.0\r\nHost: test\r\n", 505),
+        (START + b"Transfer-Encoding: gzip, chunked\r\n", 501),
+        (b"GET / HTTP/1.1\r\nHost: a b\r\n", 400),
+        (b"GET http://test HTTP/1.1\r\nHost: test:80\r\n", 200),
+    ],
+)
+async def test_the_checks_of_heads_are_the_same(server: Server, head: bytes, status: int) -> None:
+    answer = await server.send(head + b"X-Request-ID: mine-1\r\nConnection: close\r\n\r\n")
+    assert status_of(answer) == status
+
+
 def test_a_websocket_has_no_response(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(BoundedConnection, "on_headers_complete", lambda _: None)  # as uvicorn's, if it has WebSockets
     connection = FastConnection.__new__(FastConnection)
