@@ -28,6 +28,7 @@ class Server(BaseSettings):
     port: int = Field(default=8000, ge=1, le=65_535)
     workers: int = Field(default=1, ge=1, le=1000, validation_alias=AliasChoices("workers", "web_concurrency"))
     reload: bool | None = None
+    uvicorn_root_path: str = ""
 
     def reloads(self, settings: Settings) -> bool:
         """Return whether the server restarts when a file changes: by default in development with one worker."""
@@ -90,6 +91,8 @@ def main() -> str | None:
     if server.reloads(settings):
         os.environ.setdefault("SHUTDOWN_DELAY", "0")  # nobody balances load between reloads
         options = {"reload": True, "reload_excludes": unwatched(HERE)}
+    options["root_path"] = server.uvicorn_root_path  # uvicorn's command line reads both, but not from `.env`
+    options["forwarded_allow_ips"] = settings.forwarded_allow_ips
     uvicorn.run("main:app", host=server.host, port=server.port, log_config=None, log_level="info", **options)
     return None
 

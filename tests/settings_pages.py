@@ -30,7 +30,7 @@ GROUPS = {
 """The headings of the groups, each with a pattern of the settings in it. A setting is in the first one that matches."""
 OTHERS = "Others"
 """The heading of settings without a group."""
-SERVER = ("#HOST=127.0.0.1", "#PORT=8000", "#WORKERS=1", "#RELOAD=true")
+SERVER = ("#HOST=127.0.0.1", "#PORT=8000", "#WORKERS=1", "#RELOAD=true", "#UVICORN_ROOT_PATH=/api")
 
 
 def default_of(name: str, field: FieldInfo) -> str:
@@ -61,7 +61,8 @@ def example() -> str:
         for name, field in fields.items():
             lines += [f"# {field.description}", f"#{name.upper()}={default_of(name, field)}", ""]
     lines += [
-        "# Of the server that `make run` starts: the address, the processes, and whether it restarts after a change.",
+        "# Of the server that `make run` starts: the address, the processes, whether it restarts after a change, and",
+        "# the prefix of a proxy.",
         *SERVER,
     ]
     return "\n".join([*lines, ""])

@@ -55,6 +55,14 @@ def test_without_reloading_the_server_has_workers(
     assert (run["workers"], "reload" in run) == (workers, False)
 
 
+@pytest.mark.parametrize("reload", ["true", "false"])
+def test_the_settings_of_proxies_may_be_in_the_env_file(run: dict[str, Any], tmp_path: Path, reload: str) -> None:
+    lines = f"UVICORN_ROOT_PATH=/api\nFORWARDED_ALLOW_IPS=203.0.113.9\nRELOAD={reload}\n"
+    (tmp_path / ".env").write_text(lines, encoding="utf-8")
+    assert serve.main() is None
+    assert (run["root_path"], run["forwarded_allow_ips"]) == ("/api", "203.0.113.9")
+
+
 def test_a_taken_port_is_refused_before_anything_is_said(
     run: dict[str, Any], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
