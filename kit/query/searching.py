@@ -33,6 +33,9 @@ SQLITE = sqlite.dialect()
 SHORTEST = 3
 """The length of a trigram. SQLite finds shorter texts as prefixes of trigrams; PostgreSQL reads all rows for them."""
 
+SAME_IN_GLOB = frozenset("\ufffd\ufffe\uffff")
+"""The characters that SQLite's GLOB and LIKE read as U+FFFD."""
+
 
 def found_in(
     database: Database, model: type[Entity], fields: Sequence[str], text: str, *, by_index: bool
@@ -83,7 +86,7 @@ def folded_like(text: Any, wished: str) -> ColumnElement[bool]:
 
 
 def folded_contains(text: Any, wished: str) -> ColumnElement[bool]:
-    """Return the condition for PostgreSQL that a text contains another, which uses no index."""
+    """Return the condition that a text contains another, which uses no index, by a call of `fold` for each row."""
     return func.strpos(func.fold(text), literal(wished, String)) > 0
 
 
@@ -103,12 +106,15 @@ def runs(text: str, belongs: Any) -> Iterator[str]:
 
 
 def sqlite_contains(text: Any, wished: str) -> ColumnElement[bool]:
-    """Return the condition for SQLite that a text contains another, by GLOB, without calls of Python for each row."""
+    """Return the condition for SQLite that a text contains another, by GLOB, without calls of Python for each row.
+
+    GLOB does not distinguish the characters `SAME_IN_GLOB`, so a text with one of them is compared by `fold` too.
+    """
     value = text
     for letter, other in EXPANDED.items() if "s" in wished else ():
         value = func.replace(value, letter, other)
     condition: ColumnElement[bool] = value.op("GLOB", is_comparison=True)(literal(glob_of(wished), String))
-    return condition
+    return condition if SAME_IN_GLOB.isdisjoint(wished) else and_(condition, folded_contains(text, wished))
 
 
 def rows_found(index: SearchIndex, fields: Sequence[str], wished: str) -> Select[Any] | None:

@@ -112,6 +112,14 @@ async def test_a_search_finds_what_contains_the_folded_text(database: Database) 
         assert await titles(database, title__contains=one) == [other for other in texts if one in other], one
 
 
+async def test_characters_that_glob_takes_for_others_are_found_exactly(database: Database) -> None:
+    letters = ["\ufffd", "\ufffe", "\uffff"]
+    await store(database, *(Tale(title=f"a{letter}bc") for letter in letters))
+    for letter in letters:
+        for one in (letter, f"A{letter}", f"{letter}BC"):
+            assert await titles(database, q=one) == [f"a{letter}bc"]
+
+
 @pytest.mark.each_engine
 async def test_every_text_contains_an_empty_one(database: Database) -> None:
     await store(database, Tale(title="Fox"), Tale(title="Crow"))
