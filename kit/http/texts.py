@@ -1,9 +1,9 @@
 """Normalisation to NFC of the text of requests outside of JSON: path and query parameters, and form fields."""
 
-from collections.abc import Awaitable, Generator, Iterator
+from collections.abc import Awaitable, Generator, Iterable, Iterator
 from types import TracebackType
 from typing import Any
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, unquote_to_bytes, urlencode
 
 from starlette.datastructures import FormData, UploadFile
 from starlette.types import Scope
@@ -11,10 +11,14 @@ from starlette.types import Scope
 from kit.http.encoding import TooManyMarksError, composed
 from kit.http.problems import error, invalid
 
+REPLACEMENT = "\ufffd"
+"""The character that replaces bytes that are not UTF-8."""
+
 
 def compose_path(scope: Scope) -> None:
     """Normalise the path parameters in the scope to NFC. Raises a 422."""
     if not scope["path"].isascii():
+        refuse_other_encodings("path", scope.get("path_params", {}).items(), scope.get("raw_path", b""))
         path = {name: composed_part("path", name, value) for name, value in scope.get("path_params", {}).items()}
         scope["path_params"] = path
 
@@ -26,9 +30,28 @@ def compose_query(scope: Scope) -> None:
     query = scope["query_string"].decode("latin-1")
     pairs = parse_qsl(query, keep_blank_values=True)
     if not all(name.isascii() and value.isascii() for name, value in pairs):
+        refuse_other_encodings("query", pairs, scope["query_string"])
         given = [(composed_part("query", name, name), composed_part("query", name, value)) for name, value in pairs]
         if given != pairs:
             scope["query_string"] = urlencode(given, errors="replace").encode()
+
+
+def refuse_other_encodings(where: str, parameters: Iterable[tuple[str, Any]], raw: bytes) -> None:
+    """Raise a 422 for parameters whose percent-encoded bytes are not UTF-8. Decoding has replaced them by U+FFFD.
+
+    `raw` are the bytes of all parameters: U+FFFD may also have been sent.
+    """
+    replaced = [name for name, value in parameters if REPLACEMENT in name or REPLACEMENT in str(value)]
+    if replaced and not is_utf8(unquote_to_bytes(raw)):
+        raise invalid([error(where, name, "Text should be in UTF-8.", "text_encoding") for name in replaced])
+
+
+def is_utf8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def composed_part(where: str, name: str, value: Any) -> Any:

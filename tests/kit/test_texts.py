@@ -96,6 +96,21 @@ async def test_too_many_marks_are_refused_wherever_they_come_from(texts: Client)
         assert answer.json()["errors"][0]["in"] == ("query" if place == "name" else place)
 
 
+@pytest.mark.parametrize(
+    "path", ["/texts/of-path/a%ff", "/texts/of-query?text=%ff", "/texts/of-query?text=a&%ED%A0%80=1"]
+)
+async def test_percent_encoded_bytes_that_are_not_utf_8_are_refused(texts: Client, path: str) -> None:
+    answer = await texts.get(path)
+    (told,) = answer.json()["errors"]
+    assert (answer.status_code, told["detail"]) == (422, "Text should be in UTF-8.")
+    assert told["in"] == ("path" if "path" in path else "query")
+
+
+async def test_the_replacement_character_is_text_like_any_other(texts: Client) -> None:
+    for path in ("/texts/of-path/%EF%BF%BD", "/texts/of-query?text=%EF%BF%BD"):
+        assert (await read(texts, path))["text"] == "\ufffd"
+
+
 @pytest.mark.untraced
 async def test_a_form_with_a_key_has_one_effect_in_both_forms(texts: Client) -> None:
     for text, replayed in ((NFD, None), (NFC, "true")):
