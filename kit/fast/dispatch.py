@@ -28,6 +28,7 @@ from kit.fast.rendering import RenderedResponse, Rendering
 from kit.fast.replaced import OF_LAYERS, OF_ROUTES, Names, is_original, replaced
 from kit.fast.update_handlers import UpdateHandler
 from kit.fast.write_sessions import FastWriteSession
+from kit.http.paths import other_slash
 from kit.http.traces import UNRECORDED
 from kit.models.entities import ROW_OF_BODY
 from kit.operations.route import Operation
@@ -268,8 +269,3 @@ def first_segment(context: RouteContext) -> str | None:
     """Return the first segment of a route's path; None if it is a parameter, or if the route is a mount."""
     literal = LITERAL.match(context.path or "")
     return literal[1] if literal else None
-
-
-def other_slash(path: str) -> str:
-    """Return the path with a trailing slash added, or its trailing slash removed."""
-    return path.rstrip("/") if path.endswith("/") else f"{path}/"

@@ -14,7 +14,7 @@ from starlette.types import Scope
 
 from kit.http.events import COUNTS
 from kit.http.locations import path_in
-from kit.http.paths import ORIGINAL_PATH
+from kit.http.paths import instance_of
 
 T = TypeVar("T")
 MEDIA_TYPE = "application/problem+json"
@@ -160,7 +160,7 @@ def content(scope: Scope, problem: Problem) -> dict[str, Any]:
         "title": phrase(status),
         "status": status,
         "detail": problem.detail,
-        "instance": quote(scope.get(ORIGINAL_PATH, scope["path"])[:MAX_INSTANCE], errors="replace"),
+        "instance": instance_of(scope, MAX_INSTANCE),
         "request_id": state.get("request_id", ""),
         **({"trace_id": state["trace_id"]} if "trace_id" in state else {}),
         **problem.extra,

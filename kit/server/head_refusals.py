@@ -54,7 +54,8 @@ def refuse(refused: Refusal, scope: Scope, path: bytes, defaults: Iterable[Heade
     status, kind = int(refused.status), phrase(refused.status).lower().replace(" ", "-")
     state = {**ids_of(scope["headers"]), **scope["state"]}
     known = unquote(scope["root_path"] + path.decode("latin-1")) if path else ""
-    problem = render({**scope, "path": known, "state": state}, Problem(status, refused.detail, kind=kind))
+    whole = {**scope, "path": known, "raw_path": path, "state": state}
+    problem = render(whole, Problem(status, refused.detail, kind=kind))
     own = (ID_HEADER, state["request_id"].encode()), *ALWAYS, (b"connection", b"close")
     headers = [*((name.lower(), value) for name, value in defaults), *problem.raw_headers, *own]
     head = b"HTTP/1.1 %d %b\r\n" % (status, phrase(status).encode())

@@ -2,7 +2,7 @@
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from kit.http.paths import ORIGINAL_PATH, path_in_application
+from kit.http.paths import ORIGINAL_PATH, other_slash, path_in_application
 
 
 class OtherSlash:
@@ -21,5 +21,5 @@ class OtherSlash:
             await self.not_found(scope, receive, send)
             return
         scope[ORIGINAL_PATH] = path
-        scope["path"] = path.rstrip("/") if path.endswith("/") else f"{path}/"
+        scope["path"] = other_slash(path)
         await self.router(scope, receive, send)

@@ -115,6 +115,16 @@ async def test_a_path_answers_with_and_without_its_slash(router: APIRouter, serv
     client = await serve(router)
     assert [(await client.post(path)).json() for path in ("/with", "/with/")] == [1, 1]
     assert [(await client.get(path)).json() for path in ("/without", "/without/")] == [2, 2]
+    for method, path in (("POST", "/with//"), ("GET", "/without//"), ("GET", "/without///")):
+        answer = await client.request(method, path)
+        assert (answer.status_code, answer.json()["instance"]) == (404, path)
+
+
+@pytest.mark.parametrize("path", ["/a;b=c", "/+1", "/%2B1", "/a,b!$&'()*", "/%c3%a9", "/%C3%A9~", "/a%20b", "/%2525"])
+async def test_the_instance_of_a_problem_is_the_path_as_it_was_sent(serve: Any, router: APIRouter, path: str) -> None:
+    client = await serve(router)
+    answer = await client.get(path)
+    assert (answer.status_code, answer.json()["instance"]) == (404, path)
 
 
 async def test_a_405_lists_all_methods_of_the_path(router: APIRouter, serve: Any) -> None:

@@ -124,7 +124,7 @@ async def use(client: Client) -> None:
     refused = await client.put("/api/books")
     assert (refused.status_code, refused.headers["Allow"]) == (405, "GET, HEAD, POST")
     assert refused.json()["instance"] == "/api/books"
-    for path, status in (("/api/nowhere", 404), ("/api/books/0", 422)):
+    for path, status in (("/api/nowhere", 404), ("/api/books/0", 422), ("/api/books;a=b/+@%C3%A9", 404)):
         problem = await client.get(path)
         assert (problem.status_code, problem.json()["instance"]) == (status, path)
     await use_docs(client)
