@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from alembic.ddl.impl import ComparisonResult
-from alembic.ddl.sqlite import SQLiteImpl
 from alembic.operations.batch import ApplyBatchImpl, BatchOperationsImpl
 from sqlalchemy import CheckConstraint, Column, Connection, Index, String, Table, text
 from sqlalchemy.dialects import registry
 from sqlalchemy.schema import CreateIndex
 
 from kit.database.search_indexes import drop_fts5
+from kit.database.sqlite_casts import CheckedCasts
 from kit.database.sqlite_reflection import (
     CompleteSQLiteDialect,
     collations,
@@ -43,7 +43,7 @@ class Restoration:
     indexes: list[Index] = field(default_factory=list)
 
 
-class CompleteSQLiteImpl(SQLiteImpl):
+class CompleteSQLiteImpl(CheckedCasts):
     """Alembic's operations on SQLite. Its definition replaces Alembic's own class for the dialect."""
 
     __dialect__ = "sqlite"
@@ -72,6 +72,8 @@ class CompleteSQLiteImpl(SQLiteImpl):
             if (new := options.pop("name", None)) not in (None, column):
                 super().alter_column(table, column, name=new)
                 renamed[args[1]] = column = new
+            if (using := options.pop("sqlite_using", None)) is not None:
+                self.using[table, column] = using
             if any(options.get(change) is not None for change in ("nullable", "type_", "autoincrement")) or (
                 options.get("server_default", False) is not False
             ):

@@ -9,6 +9,7 @@ import pytest
 import sqlalchemy as sa
 from alembic.migration import MigrationContext
 from alembic.operations import BatchOperations, Operations
+from alembic.util import CommandError
 from sqlalchemy import Connection, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -180,3 +181,59 @@ def test_tables_are_renamed_and_dropped_in_a_script_too() -> None:
         "DROP TABLE rack",
         "",
     ]
+
+
+async def fill(engine: AsyncEngine, title: str) -> None:
+    async with engine.begin() as connection:
+        await connection.execute(sa.text("DROP INDEX uq_title"))
+        await connection.execute(sa.text("DROP TRIGGER logged"))
+        await connection.execute(sa.text("UPDATE shelf SET title = :title"), {"title": title})
+
+
+async def titles(engine: AsyncEngine) -> list[Any]:
+    async with engine.connect() as connection:
+        return list((await connection.exec_driver_sql("SELECT title FROM shelf")).scalars())
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        ("Room 1", sa.Integer()),
+        ("2026-01-31", sa.Date()),
+        ("2026-01-31 12:00", sa.DateTime()),
+        ("Room 1", sa.Numeric(10, 2).with_variant(sa.BigInteger(), "sqlite")),
+        ("Room 1", sa.Uuid()),
+        ("Room 1", sa.JSON()),
+    ],
+)
+async def test_a_cast_that_would_change_values_is_refused_with_the_number_of_rows(
+    engine_of_shelf: AsyncEngine, value: str, kind: Any
+) -> None:
+    await fill(engine_of_shelf, value)
+    with pytest.raises(CommandError, match=r"shelf\.title has values in 1 row that its new type cannot hold: "):
+        await alter(engine_of_shelf, lambda batch: batch.alter_column("title", type_=kind))
+    assert await titles(engine_of_shelf) == [value]
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "result"),
+    [
+        ("12", sa.Integer(), 12),
+        ("1.5", sa.Float(), 1.5),
+        ("0123456789abcdef" * 2, sa.Uuid(), "0123456789abcdef" * 2),
+        ("[1]", sa.JSON(), "[1]"),
+    ],
+)
+async def test_a_cast_that_keeps_the_values_is_made(
+    engine_of_shelf: AsyncEngine, value: str, kind: Any, result: Any
+) -> None:
+    await fill(engine_of_shelf, value)
+    await alter(engine_of_shelf, lambda batch: batch.alter_column("title", type_=kind))
+    assert await titles(engine_of_shelf) == [result]
+
+
+async def test_a_column_is_converted_by_the_expression_of_the_migration(engine_of_shelf: AsyncEngine) -> None:
+    await fill(engine_of_shelf, "Room 12")
+    conversion: dict[str, Any] = {"postgresql_using": "x", "sqlite_using": "CAST(substr(title, 6) AS INTEGER)"}
+    await alter(engine_of_shelf, lambda batch: batch.alter_column("title", type_=sa.Integer(), **conversion))
+    assert await titles(engine_of_shelf) == [12]
