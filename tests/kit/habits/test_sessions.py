@@ -92,6 +92,12 @@ async def by_stream_of_connection(session: Any) -> list[str]:
         return [name async for name in await connection.stream_scalars(NAMES)]
 
 
+async def by_connection_with_options(session: Any) -> list[str]:
+    await session.commit()
+    connection = await session.connection(execution_options={"isolation_level": "AUTOCOMMIT"})
+    return (await connection.scalars(NAMES)).all()  # type: ignore[no-any-return]
+
+
 async def in_savepoint(session: Any) -> list[str]:
     async with session.begin_nested():
         names = (await session.scalars(NAMES)).all()
@@ -105,7 +111,16 @@ async def in_savepoint(session: Any) -> list[str]:
 @pytest.mark.each_engine
 @pytest.mark.usefixtures("stored")
 @pytest.mark.parametrize(
-    "names_by", [by_options, by_parts, by_stream, by_stream_in_block, by_stream_of_connection, in_savepoint]
+    "names_by",
+    [
+        by_options,
+        by_parts,
+        by_stream,
+        by_stream_in_block,
+        by_stream_of_connection,
+        by_connection_with_options,
+        in_savepoint,
+    ],
 )
 async def test_a_session_that_reads_has_cursors_and_savepoints(router: APIRouter, serve: Any, names_by: Any) -> None:
     @router.get("/")
