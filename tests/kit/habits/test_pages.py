@@ -367,8 +367,9 @@ async def test_rows_that_are_loaded_by_a_join_are_listed_once(
     client = await serve(router)
     rows = await all_of(client, f"/rows?{parameters}")
     assert sorted(row["name"] for row in rows) == (["blue", "red"] if entity is HabitPot else ["a", "b"])
-    if variant is not RackRead:
-        assert {"red", "b", "y"} & set(str(rows)) or "b" in str(rows)
+    names = {ShelfWithPots: "pots", RackWithCups: "cups"}
+    if variant in names:
+        assert {row["name"]: len(row[names[variant]]) for row in rows} == {"a": 0, "b": 2}
 
 
 async def test_a_join_that_a_page_would_cut_off_is_refused(
