@@ -68,6 +68,10 @@ def excluded_value(_: Exception, violation: Violation) -> Problem:
 def refused_value(failure: Exception, violation: Violation) -> Problem:
     if is_in_use(failure, violation):  # ON DELETE SET NULL of a column that is NOT NULL, or has a CHECK
         return in_use(failure, violation)
+    return at_fields(violation)
+
+
+def at_fields(violation: Violation) -> Problem:
     pointers = [pointer_to(field) for field in fields_of(violation)]
     return invalid(error("body", pointer, "The database refuses this value.", "constraint") for pointer in pointers)
 
@@ -75,7 +79,7 @@ def refused_value(failure: Exception, violation: Violation) -> Problem:
 def unbounded_value(failure: Exception, violation: Violation) -> Problem:
     fields = " and ".join(fields_of(violation))
     log.warning("The database refused a value, so a bound is missing: %s (%s)", fields, code_of(failure))
-    return refused_value(failure, violation)
+    return at_fields(violation)
 
 
 def broken_reference(failure: Exception, violation: Violation) -> Problem:
