@@ -15,8 +15,8 @@ from fastapi.params import Form
 from fastapi.routing import RouteContext
 from pydantic_core import PydanticUndefined
 
-from kit.operations.arguments import NamedResolver, resolvers_of
-from kit.operations.arguments import resolver_of as plain_resolver_of
+from kit.operations.arguments import RESOLVERS, NamedResolver, resolvers_of
+from kit.operations.dependants import is_list_query
 from kit.operations.handlers import is_generator
 from kit.operations.unit_of_work import Unit
 
@@ -85,22 +85,26 @@ class Arguments:
 
 def resolver_of(part: Dependant) -> NamedResolver | None:
     """Return the resolver of a dependency; None if the dependency is not supported."""
-    found = plain_resolver_of(part)
-    if found is not None and part.request_param_name is None:
-        return found
-    if found is None and not (part.name and part.concurrency is None and needs_request_only(part)):
-        return None
     call: Any = part.call
-    name, parameter = str(part.name), str(part.request_param_name)
+    if not part.name or part.concurrency is not None:
+        return None
+    if call in RESOLVERS:
+        return part.name, RESOLVERS[call], False
+    if not (is_list_query(call) or is_quick(call)) or not takes_request_only(part):
+        return None
+    parameter: Any = part.request_param_name
 
     def resolve(unit: Unit) -> Any:
         return call(**{parameter: unit.request})
 
-    return name, resolve, inspect.iscoroutinefunction(call)
+    return part.name, resolve, inspect.iscoroutinefunction(call)
 
 
-def needs_request_only(part: Dependant) -> bool:
-    """Return whether a dependency is async, has no exit code, and takes the request only."""
+def is_quick(call: Any) -> bool:
+    """Return whether a dependency needs no thread, and has no exit code."""
+    return inspect.iscoroutinefunction(call) and not is_generator(call)
+
+
+def takes_request_only(part: Dependant) -> bool:
     call: Any = part.call
-    is_async = inspect.iscoroutinefunction(call) and not is_generator(call)
-    return is_async and list(inspect.signature(call).parameters) == [part.request_param_name]
+    return list(inspect.signature(call).parameters) == [part.request_param_name]

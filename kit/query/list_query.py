@@ -161,7 +161,7 @@ class ListQuery:
         self.secret: bytes = self.secrets[0]
         self.max_page_size = self.runtime.max_page_size
         self.text: bytes = request.scope["query_string"]
-        self.given = values_of(request, parameters) if self.text else {}
+        self.given = read_texts(request, parameters) if self.text else {}
         self.served = request.scope.get(REQUESTS)
         self.fields: list[str] | None = self.given.get("fields")
         self.included = list(dict.fromkeys(self.given.get("include", ())))
@@ -261,7 +261,7 @@ def is_list_of(model: type[Any], name: str) -> bool:
     return any("list[" in str(kind).lower() for kind in kinds)
 
 
-def values_of(request: Request, parameters: Mapping[str, Parameter]) -> dict[str, Any]:
-    """Return the values of the query parameters of a request. FastAPI reads those that the handler declares besides."""
-    others = declared_by(request.scope.get("route"), request.scope["app"])
-    return parameter.read_again(parameters, request, others)
+def read_texts(request: Request, parameters: Mapping[str, Parameter]) -> dict[str, Any]:
+    """Return the values of the parameters in a request, which may have others too, if the handler declares them."""
+    declared = declared_by(request.scope.get("route"), request.scope["app"])
+    return parameter.read_again(parameters, request, declared)
