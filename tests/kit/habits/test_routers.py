@@ -157,7 +157,7 @@ async def test_a_405_of_an_endpoint_lists_its_own_methods(router: APIRouter, new
     service.router.routes.append(Mount("/m", routes=[Route("/in", respond)]))
     async with client_of(service) as client:
         answers = [await client.put(path) for path in ("/endpoint", "/m/in", "/own")]
-        assert [answer.headers["allow"] for answer in answers] == ["GET, HEAD"] * 3
+        assert [sorted(answer.headers["allow"].split(", ")) for answer in answers] == [["GET", "HEAD"]] * 3
         answers = [await client.get("/own", params={"has_allow": value}) for value in (True, False)]
         assert [answer.headers["allow"] for answer in answers] == ["PUT", ""]
         assert [answer.json()["detail"] for answer in answers] == ["Not today."] * 2
