@@ -42,6 +42,8 @@ class Runtime:
     """The `id(route)` of the routes that take `Session` without a unit of work; filled with `permissions`."""
     routes_without_caller: frozenset[int] = frozenset()
     """The `id(route)` of the routes that need neither a permission nor a principal; filled with `permissions`."""
+    routes_without_conditions: frozenset[int] = frozenset()
+    """The `id(route)` of the operations that do not check `If-Match`; filled with `permissions`."""
     direct_handles: dict[int, Callable[..., Awaitable[Any]]] = field(default_factory=dict)
     """By `id(route)`, the function that serves it without FastAPI's dependencies; filled with `permissions`."""
     filtered_lists: Mapping[tuple[type[Any], str], tuple[str, Collection[str], str]] = field(default_factory=dict)

@@ -19,6 +19,8 @@ MIN_RATE = 16_384
 """The minimum transfer rate of a body, in bytes per second."""
 MAX_MEMORY = 67_108_864
 """The maximum number of bytes, in each event loop, of bodies that have arrived in part."""
+PATCHES = "application/json, application/merge-patch+json"
+"""The media types of the body of a PATCH."""
 CHUNK = 65_536
 """The number of bytes of a body that a form parser gets at a time."""
 
@@ -161,10 +163,13 @@ async def read_body(receive: Receive, given: Mapping[bytes, bytes], limit: int) 
     return bytes(body)
 
 
-def refuse_other_than_json(given: Mapping[bytes, bytes]) -> None:
-    """Raise a 415 if the Content-Type is neither `application/json` nor `application/…+json`."""
+def refuse_other_than_json(given: Mapping[bytes, bytes], *, is_patch: bool = False) -> None:
+    """Raise a 415 if the Content-Type is neither `application/json` nor `application/…+json`.
+
+    That for a PATCH has `Accept-Patch` (RFC 5789, section 2.2).
+    """
     if given.get(b"content-type") != b"application/json" and not is_json(given):
-        headers = {"Accept": "application/json"}
+        headers = {"Accept": "application/json"} | ({"Accept-Patch": PATCHES} if is_patch else {})
         raise Problem(415, "The body must be application/json.", kind="unsupported-media-type", headers=headers)
 
 

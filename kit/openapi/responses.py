@@ -56,6 +56,7 @@ HEADERS: dict[str, tuple[str, Json]] = {
     ),
     "WWW-Authenticate": ("`Bearer` (RFC 6750).", TEXT),
     "Accept": ("The media type that a body must have.", TEXT),
+    "Accept-Patch": ("The media types that the body of a PATCH may have (RFC 5789).", TEXT),
     "Accept-Encoding": ("`identity`: a body may have no Content-Encoding.", TEXT),
     "Connection": ("`close`: the rest of the body is not read.", TEXT),
     "Idempotency-Replayed": (
@@ -68,13 +69,13 @@ HEADERS_OF = {
     401: ["WWW-Authenticate"],
     408: ["Connection"],
     413: ["Connection"],
-    415: ["Accept", "Accept-Encoding"],
+    415: ["Accept", "Accept-Patch", "Accept-Encoding"],
     429: ["Retry-After"],
     503: ["Retry-After"],
 }
 OPTIONAL_HEADERS = (
-    "Link", "X-Total-Count", "X-Total-Count-Estimate", "Idempotency-Replayed", "Accept", "Accept-Encoding",
-    "RateLimit-Policy", "RateLimit",
+    "Link", "X-Total-Count", "X-Total-Count-Estimate", "Idempotency-Replayed", "Accept", "Accept-Patch",
+    "Accept-Encoding", "RateLimit-Policy", "RateLimit",
 )  # fmt: skip
 """The headers that some responses of an operation lack."""
 OF_EVERY_RESPONSE = ("X-Request-ID", "RateLimit-Policy", "RateLimit")

@@ -1,7 +1,7 @@
 """Preconditions: `If-Match` and `If-None-Match` of requests that write (RFC 9110, section 13.1)."""
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Container, Mapping
 from typing import Annotated, TypeVar
 
 from fastapi import Depends, Request
@@ -18,6 +18,8 @@ Versioned = TypeVar("Versioned", bound=Stamped)
 TAGS = re.compile(rf"[\s,]*{TAG.pattern}(\s*,[\s,]*{TAG.pattern})*[\s,]*")
 """A list of entity tags; empty elements are ignored (RFC 9110, section 5.6.1)."""
 ANY = "*"
+CONDITIONS = frozenset({b"if-match", b"if-none-match", b"content-range"})
+"""The request headers that an operation that writes must not ignore."""
 
 
 def condition(scope: Scope, name: str) -> str | None:
@@ -37,6 +39,21 @@ def condition(scope: Scope, name: str) -> str | None:
 def matches(given: str, row: Stamped) -> bool:
     """Return whether a condition is `*`, or contains an entity tag with the version of a row, strong or weak."""
     return given == ANY or any(version_in(tag) == str(row.version) for _, tag in TAG.findall(given))
+
+
+def refuse_ignored(without_conditions: Container[int], scope: Scope, given: Mapping[bytes, bytes]) -> None:
+    """Raise a problem for a request with a header of `CONDITIONS` that its operation would ignore.
+
+    A PUT with `Content-Range` is a 400: it would replace the whole row by a part (RFC 9110, section 14.5). A
+    precondition is a 422 if the route is in `without_conditions`: the method must not be performed if it does not hold.
+    """
+    if b"content-range" in given and scope["method"] == "PUT":
+        raise Problem(400, "A PUT replaces the whole resource: leave Content-Range out.", kind="partial-put")
+    if id(scope["route"]) in without_conditions:
+        for name in ("If-Match", *(("If-None-Match",) if scope["method"] != "POST" else ())):
+            if name.lower().encode() in given:
+                detail = "This operation checks no precondition: leave the header out"
+                raise invalid([error("header", name, detail, "precondition_unsupported")])
 
 
 class Precondition:

@@ -30,7 +30,7 @@ from kit.models.privacy import tells_all
 from kit.operations import idempotency
 from kit.operations.callers import get_caller, route_permission
 from kit.operations.idempotency_keys import IdempotencyKey, key_of
-from kit.operations.preconditions import created_only
+from kit.operations.preconditions import CONDITIONS, created_only, refuse_ignored
 from kit.query.parameters import declared_by
 from kit.runtime import Runtime, runtime_of
 
@@ -90,6 +90,8 @@ async def _write(
     """Serve a request with a method that is not safe, by one transaction for each attempt."""
     scope = request.scope
     given = dict(reversed(scope["headers"]))  # the first of each name
+    if not CONDITIONS.isdisjoint(given):
+        refuse_ignored(runtime.routes_without_conditions, scope, given)
     body = await _body(runtime, route, request, given)
     buffered = BufferedRequest(scope, request.receive, body, runtime.max_body_values)
     _refuse_unknown_parameters(route, buffered)
@@ -116,7 +118,7 @@ async def _body(runtime: Runtime, route: "Operation", request: Request, given: M
         if b"content-encoding" in given:
             refuse_encoded(headers(request.scope, b"content-encoding"))
         if route.body_field is not None and not route.takes_form:
-            refuse_other_than_json(given)
+            refuse_other_than_json(given, is_patch=request.method == "PATCH")
     return body
 
 

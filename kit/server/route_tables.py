@@ -13,8 +13,9 @@ from kit.auth.permissions import Who
 from kit.models.privacy import private_fields
 from kit.operations.arguments import direct_handle
 from kit.operations.caller_needs import needs_caller
-from kit.operations.dependants import dependencies_of, query_variant
+from kit.operations.dependants import dependencies_of, is_of_the_kit, query_variant
 from kit.operations.dependencies import get_session
+from kit.operations.preconditions import precondition_of
 from kit.operations.route import Operation
 from kit.operations.unit_of_work import Handle
 from kit.server.annotations import models_in
@@ -89,6 +90,19 @@ def asks_for_caller(entry: Entry) -> bool:
         is_private = any(issubclass(model, SQLModel) and private_fields(model) for model in shown)
         return is_private or needs_caller(entry.handler, entry.context.dependant)
     return not isinstance(entry.handler, StaticFiles)
+
+
+def routes_without_conditions(entries: Iterable[Entry]) -> Iterator[int]:
+    """Yield the `id(route)` of each operation that checks no precondition, by `IfMatch`, a header or the request."""
+    operations = [entry for entry in entries if isinstance(entry.route, Operation)]
+    parts = [(id(entry.route), part) for entry in operations for part in dependencies_of(entry.context.dependant)]
+    yield from ({id(entry.route) for entry in operations} - {route for route, part in parts if reads_condition(part)})
+
+
+def reads_condition(part: Dependant) -> bool:
+    """Return whether a handler or dependency may read preconditions."""
+    takes_request = part.request_param_name or part.http_connection_param_name
+    return part.call is precondition_of or bool(part.header_params) or (bool(takes_request) and not is_of_the_kit(part))
 
 
 def direct_handles(entries: Iterable[Entry], contexts: ContextsOfRoutes) -> dict[int, Handle]:

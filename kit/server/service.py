@@ -41,6 +41,7 @@ from kit.server.route_tables import (
     filtered_lists,
     permission_of,
     routes_without_caller,
+    routes_without_conditions,
     writes_by_itself,
 )
 from kit.server.routes import ROUTES, Entry, Snapshot, entries_of
@@ -210,6 +211,7 @@ class Service(FastAPI):
                 self.entries, self.runtime.permissions, is_required=self.runtime.authenticator.is_required
             )
         )
+        self.runtime.routes_without_conditions = frozenset(routes_without_conditions(self.entries))
         self.runtime.direct_handles = direct_handles(self.entries, self.contexts)
         return snapshot
 

@@ -1,11 +1,14 @@
 """Preconditions of changes: versions that must match, that must not match, and rows that must not exist."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
+from fastapi import APIRouter, Header, Request
 
+from kit import IfMatch, allowing
 from tests.engines import Client
 from tests.kit.probes import new_shelf
+from tests.kit.server.small import asking, small_service
 
 SHELF = {"name": "Maps", "room": "Cellar"}
 
@@ -47,3 +50,65 @@ async def test_other_failures_of_a_create_are_as_without_the_precondition(client
     assert (missing.status_code, missing.json()["type"]) == (409, "urn:problem:missing-reference")
     assert (await client.post("/shelves/", json={}, headers=absent)).status_code == 422
     assert (await client.post("/shelves/", json=SHELF, headers={"If-None-Match": "x"})).status_code == 422
+
+
+def changing() -> APIRouter:
+    """Return operations with and without a check of preconditions."""
+    router = APIRouter(prefix="/x", route_class=allowing())
+
+    @router.patch("/bulk")
+    @router.put("/bulk")
+    @router.delete("/bulk")
+    @router.post("/approval")
+    async def change() -> int:
+        return 1
+
+    @router.patch("/checked")
+    async def checked(matching: IfMatch) -> int:
+        return 1
+
+    @router.patch("/header")
+    async def with_header(if_match: Annotated[str | None, Header()] = None) -> str | None:
+        return if_match
+
+    @router.patch("/request")
+    async def with_request(request: Request) -> str:
+        return request.headers["If-Match"]
+
+    return router
+
+
+REFUSED = [("PATCH", "/x/bulk"), ("PUT", "/x/bulk"), ("DELETE", "/x/bulk"), ("POST", "/x/approval")]
+
+
+@pytest.mark.parametrize(("method", "path"), REFUSED)
+async def test_a_precondition_that_an_operation_does_not_check_is_refused(method: str, path: str) -> None:
+    async with asking(small_service(changing(), auth=False)) as client:
+        answer = await client.request(method, path, headers={"If-Match": '"99"'})
+        unwanted = await client.request(method, path, headers={"If-None-Match": "*"})
+        assert (await client.request(method, path)).status_code == 200
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "If-Match")
+    assert unwanted.status_code == (200 if method == "POST" else 422)
+
+
+@pytest.mark.parametrize("path", ["/x/checked", "/x/header", "/x/request"])
+async def test_a_precondition_that_an_operation_reads_is_accepted(path: str) -> None:
+    async with asking(small_service(changing(), auth=False)) as client:
+        assert (await client.patch(path, headers={"If-Match": '"99"'})).status_code == 200
+
+
+async def test_a_put_of_a_part_is_refused() -> None:
+    part = {"Content-Range": "bytes 0-1/2"}
+    async with asking(small_service(changing(), auth=False)) as client:
+        answer = await client.put("/x/bulk", headers=part)
+        assert (await client.patch("/x/bulk", headers=part)).status_code == 200
+    assert (answer.status_code, answer.json()["type"]) == (400, "urn:problem:partial-put")
+
+
+async def test_a_refused_media_type_of_a_patch_names_those_of_patches(client: Client) -> None:
+    shelf, plain = await new_shelf(client), {"Content-Type": "text/plain"}
+    patched = await client.patch(f"/shelves/{shelf['id']}", content="{}", headers=plain)
+    assert patched.status_code == 415
+    assert patched.headers["Accept-Patch"] == "application/json, application/merge-patch+json"
+    posted = await client.post("/shelves/", content="{}", headers=plain)
+    assert (posted.status_code, "Accept-Patch" in posted.headers) == (415, False)
