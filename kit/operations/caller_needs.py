@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from fastapi.dependencies.models import Dependant
 
-from kit.operations.callers import check_permission
+from kit.operations.arguments import SERVED_BY_UNIT
 from kit.operations.handlers import Handler
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -23,5 +23,5 @@ def needs_no_caller(handler: F) -> F:
 
 def needs_caller(handler: Handler, dependant: Dependant) -> bool:
     """Return whether the principal of a plain route is determined: without a mark, or if a dependency may need it."""
-    others = [part for part in dependant.dependencies if part.call is not check_permission]
+    others = [part for part in dependant.dependencies if part.call not in SERVED_BY_UNIT]
     return not getattr(handler, MARK, False) or bool(others)

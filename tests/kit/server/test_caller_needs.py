@@ -140,8 +140,12 @@ async def test_a_marked_handler_that_reads_its_principal_is_told_what_to_write(f
 async def test_a_dependency_of_the_application_that_asks_for_the_principal_gets_it(
     dependency: Any, found: list[int]
 ) -> None:
-    async with asking(small_service(dependencies=[Depends(dependency)])) as client:
+    service = small_service(dependencies=[Depends(dependency)], public={"GET /x"})
+    service.get("/x")(marked)
+    async with asking(service) as client:
         assert (await client.get("/health/live", headers=bearer(MEMBER))).status_code == 200
+        assert found == []  # these dependencies are not for health checks
+        assert (await client.get("/x", headers=bearer(MEMBER))).status_code == 200
     assert found == [MEMBER]
 
 
