@@ -85,7 +85,7 @@ class Authenticator:
         principal when the row is read or written.
         """
         if caller is UNDETERMINED:  # every caller may use the route
-            CURRENT_PRINCIPAL.set(UNDETERMINED)
+            CURRENT_PRINCIPAL.set(UNDETERMINED if self.is_required else UNRESTRICTED)
             return
         if self.is_required:
             principal = caller or ANONYMOUS

@@ -13,7 +13,7 @@ from kit.database.migrations import State
 from kit.server import health
 from tests.engines import Client, url_for
 from tests.kit.server.test_servers import free_port
-from tests.kit.service import client_of, create_runtime, create_service
+from tests.kit.service import client_of, create_runtime, create_service, join
 from tests.kit.test_login_limits import redis
 
 NOWHERE = "postgresql://nobody@127.0.0.1:{port}/nothing"
@@ -94,3 +94,13 @@ async def test_a_database_that_does_not_answer_is_unreachable(
     assert answer["checks"] == {"database": "unreachable", "schema": "unknown"}
     await asyncio.wait(health.abandoned)
     assert "never retrieved" not in caplog.text
+
+
+@pytest.mark.parametrize("auth", [True, False])
+async def test_with_a_token_health_and_docs_respond_as_without(database: Database, auth: bool) -> None:
+    service = create_service(create_runtime(database, auth=auth))
+    member = await join(service)
+    async with client_of(service, member.token) as client, client_of(service) as anonymous:
+        for path in ("/health/ready", "/openapi.json?ids=newest", "/docs"):
+            answer = await client.get(path)
+            assert (answer.status_code, answer.text) == (200, (await anonymous.get(path)).text), path
