@@ -16,34 +16,45 @@ REPLACEMENT = "\ufffd"
 
 
 def compose_path(scope: Scope) -> None:
-    """Normalise the path parameters in the scope to NFC. Raises a 422."""
+    """Normalise the path parameters in the scope to NFC. Raises a 422, also for bytes that are not UTF-8."""
     if not scope["path"].isascii():
-        refuse_other_encodings("path", scope.get("path_params", {}).items(), scope.get("raw_path", b""))
-        path = {name: composed_part("path", name, value) for name, value in scope.get("path_params", {}).items()}
-        scope["path_params"] = path
+        parameters = scope.get("path_params", {})
+        refuse_other_encodings("path", replaced_in(parameters.items(), scope.get("raw_path", b"")))
+        scope["path_params"] = {name: composed_part("path", name, value) for name, value in parameters.items()}
 
 
-def compose_query(scope: Scope) -> None:
-    """Normalise the query in the scope to NFC, unless it is in this form already. Raises a 422."""
+def compose_query(scope: Scope, *, keeps_bytes: bool = False) -> None:
+    """Normalise the query in the scope to NFC, unless it is in this form already. Raises a 422.
+
+    A query with bytes that are not UTF-8 is refused too; with `keeps_bytes` it is left as it is.
+    """
     if b"%" not in scope["query_string"]:
         return
     query = scope["query_string"].decode("latin-1")
     pairs = parse_qsl(query, keep_blank_values=True)
-    if not all(name.isascii() and value.isascii() for name, value in pairs):
-        refuse_other_encodings("query", pairs, scope["query_string"])
-        given = [(composed_part("query", name, name), composed_part("query", name, value)) for name, value in pairs]
-        if given != pairs:
-            scope["query_string"] = urlencode(given, errors="replace").encode()
+    if all(name.isascii() and value.isascii() for name, value in pairs):
+        return
+    replaced = replaced_in(pairs, scope["query_string"])
+    if not keeps_bytes:
+        refuse_other_encodings("query", replaced)
+    given = [(composed_part("query", name, name), composed_part("query", name, value)) for name, value in pairs]
+    if given != pairs and not replaced:
+        scope["query_string"] = urlencode(given, errors="replace").encode()
 
 
-def refuse_other_encodings(where: str, parameters: Iterable[tuple[str, Any]], raw: bytes) -> None:
-    """Raise a 422 for parameters whose percent-encoded bytes are not UTF-8. Decoding has replaced them by U+FFFD.
+def replaced_in(parameters: Iterable[tuple[str, Any]], raw: bytes) -> list[str]:
+    """Return the names of the parameters with bytes that are not UTF-8, which decoding has replaced by U+FFFD.
 
-    `raw` are the bytes of all parameters: U+FFFD may also have been sent.
+    `raw` are the bytes of all parameters, because U+FFFD may also have been sent.
     """
-    replaced = [name for name, value in parameters if REPLACEMENT in name or REPLACEMENT in str(value)]
-    if replaced and not is_utf8(unquote_to_bytes(raw)):
-        raise invalid([error(where, name, "Text should be in UTF-8.", "text_encoding") for name in replaced])
+    names = [name for name, value in parameters if REPLACEMENT in name or REPLACEMENT in str(value)]
+    return names if names and not is_utf8(unquote_to_bytes(raw)) else []
+
+
+def refuse_other_encodings(where: str, names: Iterable[str]) -> None:
+    errors = [error(where, name, "Text should be in UTF-8.", "text_encoding") for name in names]
+    if errors:
+        raise invalid(errors)
 
 
 def is_utf8(text: bytes) -> bool:

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Depends, FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from kit.operations.callers import check_permission
+from kit.server.files import Files
 
 
 class Frontends:
@@ -31,7 +32,7 @@ class Frontends:
         for _, other in sorted(self.routers.items(), key=lambda item: item[0].count("/") if item[0] != "/" else 0):
             other.default = following
             following = other
-        self.first = following
+        self.first = Files(following)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         is_served = self.routers and scope["type"] == "http"

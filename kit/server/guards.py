@@ -7,11 +7,13 @@ from fastapi.routing import APIRoute, APIWebSocketRoute
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Host, Mount, Route, WebSocketRoute
+from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from kit.operations.callers import check_permission
 from kit.operations.dependencies import compose_text
+from kit.server.files import Files
 
 GUARDED = "kit.guarded"
 """The key in the ASGI scope of the guarded application."""
@@ -81,7 +83,8 @@ def guard(route: BaseRoute, served: BaseRoute | None = None) -> None:
     if isinstance(copy, (APIRoute, APIWebSocketRoute)) or not isinstance(copy, (Route, WebSocketRoute, Mount, Host)):
         return
     if not isinstance(copy.app, Guard):
-        copy.app = Guard(route, copy.app, getattr(copy, "endpoint", copy.app))
+        served_app = Files(copy.app) if isinstance(copy.app, StaticFiles) else copy.app
+        copy.app = Guard(route, served_app, getattr(copy, "endpoint", copy.app))
         if isinstance(copy, (Route, WebSocketRoute)):
             copy.endpoint = copy.app  # FastAPI copies routes of included routers by their endpoint
 

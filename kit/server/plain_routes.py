@@ -13,7 +13,7 @@ from typing import Any
 
 from fastapi.routing import APIRoute
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import FileResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from kit.http.bodies import is_json, read_body, refuse_encoded
@@ -23,6 +23,7 @@ from kit.http.request_headers import headers
 from kit.http.texts import ComposedForm, compose_query
 from kit.operations.route import Operation
 from kit.runtime import Runtime
+from kit.server.files import ignore_other_ranges
 
 Handle = Callable[[Request], Coroutine[Any, Any, Response]]
 """FastAPI's function that reads a request, calls the handler, and makes the response."""
@@ -70,14 +71,17 @@ class BoundedRequest(ComposedRequest):
 
 
 class ComposedQuery:
-    """ASGI middleware around the routes, which normalises the query string to NFC."""
+    """ASGI middleware around the routes, which normalises the query string to NFC.
+
+    Bytes that are not UTF-8 are left to plain routes, which may read them; operations refuse them.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "lifespan":
-            compose_query(scope)
+            compose_query(scope, keeps_bytes=True)
         await self.app(scope, receive, send)
 
 
@@ -89,7 +93,12 @@ class ReadRoute(APIRoute):
 
         async def handle_read(request: Request) -> Response:
             runtime = getattr(request.scope["app"], "runtime", None)
-            return await handle(self.read(request, runtime) if isinstance(runtime, Runtime) else request)
+            if not isinstance(runtime, Runtime):
+                return await handle(request)
+            response = await handle(self.read(request, runtime))
+            if isinstance(response, FileResponse):
+                ignore_other_ranges(request.scope)
+            return response
 
         return handle_read
 

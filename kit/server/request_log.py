@@ -16,7 +16,8 @@ from kit.http.problems import render
 from kit.http.traces import TRACE_ID
 from kit.server.compression import Compression
 from kit.server.failed_requests import problem_for
-from kit.server.framework_refusals import TOO_LARGE, as_problem, may_be_refusal
+from kit.server.files import RANGE
+from kit.server.framework_refusals import TEXTS, as_problem, may_be_refusal
 from kit.server.log_lines import CURRENT_TRACE, REQUEST_ID, fields_of, summary
 from kit.server.log_writer import DROPPED, MAX_PENDING, LogWriter, SentResponse, writers
 from kit.server.proxies import FORWARDED_PREFIX, Proxies
@@ -79,7 +80,7 @@ class RequestLog:
             await self.app(scope, receive, send)
             return
         started, method = time.perf_counter(), scope["method"]
-        inner = {**scope, "method": "GET"} if method == "HEAD" else scope
+        inner = served_as_get(scope) if method == "HEAD" else scope
         try:
             await self.app(inner, receive, exchange.send)
         except (Exception, asyncio.CancelledError) as failure:
@@ -176,7 +177,7 @@ class Exchange:
     async def complete(self, message: Message) -> None:
         """Send a message, and add headers to the start of the response."""
         if message["type"] == "http.response.start":
-            if message["status"] == TOO_LARGE and may_be_refusal(message):
+            if message["status"] in TEXTS and may_be_refusal(message):
                 self.withheld = message
                 return
             self.status = message["status"]
@@ -236,6 +237,11 @@ class Exchange:
             self.is_cut_off = True
             raise ResponseEndedError
         return {"type": "http.response.body", "body": b""}
+
+
+def served_as_get(scope: Scope) -> Scope:
+    """Return the scope in which a HEAD is served: a range is defined for GET only (RFC 9110, section 14.2)."""
+    return {**scope, "method": "GET", "headers": without(RANGE, scope["headers"])}
 
 
 def without(name: bytes, headers: Iterable[Header]) -> list[Header]:

@@ -1,0 +1,43 @@
+"""Files: what Starlette's static files leave out of RFC 9110, ranges of other units and `Vary` of parts and 304s."""
+
+from mimetypes import guess_type
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from kit.http.codings import TEXTUAL, VARIES, varies
+
+RANGE, BYTES = b"range", b"bytes"
+OTHER_FORMS = (206, 304)
+"""The statuses of a part of a file, and of no content at all."""
+
+
+class Files:
+    """Wraps an ASGI application that serves files, such as Starlette's `StaticFiles` or a frontend."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        kind = guess_type(str(scope["path"]))[0] or "text/html"  # the index of a folder
+        is_text = TEXTUAL.fullmatch(kind.encode()) is not None
+
+        async def send_completed(message: Message) -> None:
+            """Send a message. A part or a 304 varies as the whole file does (RFC 9110, 15.3.7 and 15.4.5)."""
+            if is_text and message.get("status") in OTHER_FORMS and not varies(dict(message["headers"])):
+                message = {**message, "headers": [*message["headers"], VARIES]}
+            await send(message)
+
+        ignore_other_ranges(scope)
+        await self.app(scope, receive, send_completed)
+
+
+def ignore_other_ranges(scope: Scope) -> None:
+    """Remove a `Range` in another unit than bytes, which a server has to ignore (RFC 9110, section 14.2)."""
+    headers = scope["headers"]
+    if any(name == RANGE and not is_in_bytes(value) for name, value in headers):
+        scope["headers"] = [header for header in headers if header[0] != RANGE]
+
+
+def is_in_bytes(value: bytes) -> bool:
+    unit, equals, _ = value.partition(b"=")
+    return equals == b"=" and unit.strip().lower() == BYTES

@@ -1,0 +1,88 @@
+"""Files that are mounted, served as a frontend or returned by a handler: ranges, `Vary`, and problems for errors."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from fastapi.responses import FileResponse, PlainTextResponse
+from fastapi.staticfiles import StaticFiles
+
+from tests.engines import Client
+from tests.kit.server.small import asking, small_service
+
+TEXT = "0123456789" * 200
+FILES = ["/static/a.txt", "/a.txt", "/returned"]
+
+
+@pytest.fixture
+async def files(tmp_path: Path) -> AsyncIterator[Client]:
+    """Provide a client of a service that serves the same file in each way."""
+    (tmp_path / "a.txt").write_text(TEXT)
+    (tmp_path / "a.png").write_bytes(b"0" * 2000)
+    service = small_service(auth=False)
+    service.mount("/static", StaticFiles(directory=tmp_path))
+    service.frontend("/", directory=tmp_path)
+
+    @service.get("/returned")
+    async def returned() -> FileResponse:
+        return FileResponse(tmp_path / "a.txt")
+
+    @service.get("/own")
+    async def own(status: int, text: str) -> PlainTextResponse:
+        return PlainTextResponse(text, status)
+
+    async with asking(service) as client:
+        yield client
+
+
+@pytest.mark.parametrize("path", FILES)
+@pytest.mark.parametrize("value", ["items=0-1", "abc", "foo=1", "bytesx=0-1"])
+async def test_a_range_in_another_unit_is_ignored(files: Client, path: str, value: str) -> None:
+    answer = await files.get(path, headers={"Range": value})
+    assert (answer.status_code, answer.text) == (200, TEXT)
+
+
+@pytest.mark.parametrize("path", FILES)
+async def test_a_range_of_bytes_is_served_to_a_get_only(files: Client, path: str) -> None:
+    part = await files.get(path, headers={"Range": "Bytes=0-4"})
+    assert (part.status_code, part.text, part.headers["Content-Range"]) == (206, "01234", "bytes 0-4/2000")
+    head = await files.head(path, headers={"Range": "bytes=0-4", "Accept-Encoding": "identity"})
+    assert (head.status_code, head.headers["Content-Length"]) == (200, "2000")
+
+
+@pytest.mark.parametrize("path", FILES)
+@pytest.mark.parametrize(
+    ("value", "status", "kind"),
+    [
+        ("bytes=9999-", 416, "range-not-satisfiable"),
+        ("bytes=abc", 400, "malformed-range"),
+        ("bytes=5-1", 400, "malformed-range"),
+    ],
+)
+async def test_a_range_that_a_file_does_not_have_is_a_problem(
+    files: Client, path: str, value: str, status: int, kind: str
+) -> None:
+    answer = await files.get(path, headers={"Range": value})
+    assert (answer.status_code, answer.json()["type"]) == (status, f"urn:problem:{kind}")
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert answer.headers.get("Content-Range") == ("bytes */2000" if status == 416 else None)
+
+
+@pytest.mark.parametrize("path", FILES[:2])
+@pytest.mark.parametrize("value", ["bytes=0-4", "bytes=0-4,8-9", "bytes=0-1500"])
+async def test_parts_and_304s_vary_as_the_whole_file(files: Client, path: str, value: str) -> None:
+    whole = await files.get(path)
+    part = await files.get(path, headers={"Range": value})
+    unchanged = await files.get(path, headers={"If-None-Match": whole.headers["ETag"]})
+    assert [one.status_code for one in (whole, part, unchanged)] == [200, 206, 304]
+    assert [one.headers.get_list("Vary") for one in (whole, part, unchanged)] == [["Accept-Encoding"]] * 3
+
+
+async def test_parts_of_what_is_not_compressed_do_not_vary(files: Client) -> None:
+    assert "Vary" not in (await files.get("/static/a.png", headers={"Range": "bytes=0-4"})).headers
+
+
+async def test_responses_of_a_handler_that_resemble_those_of_files_are_kept(files: Client) -> None:
+    for status, text in ((400, "Some other malformed range"), (400, "Malformed range heade?"), (416, "")):
+        answer = await files.get("/own", params={"status": status, "text": text}, headers={"Range": "bytes=0-1"})
+        assert (answer.status_code, answer.text) == (status, text)
