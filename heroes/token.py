@@ -19,6 +19,7 @@ from kit import (
     Claims,
     Database,
     Principal,
+    Problem,
     Who,
     allowing,
     failure,
@@ -60,6 +61,9 @@ router = APIRouter(prefix="/auth", tags=["auth"], route_class=allowing(create=Wh
 )
 async def create_token(request: Request, form: Annotated[OAuth2PasswordRequestForm, Depends()]) -> JSONResponse:
     """Returns the same 401, after the same time, for an unknown user, a wrong password and an inactive user."""
+    fields = await request.form()
+    if len(fields) < len(fields.multi_items()):  # RFC 6749, section 3.2
+        raise Problem(400, "The form has a field more than once.", kind="malformed-body")
     runtime, address = runtime_of(request), request.client.host if request.client else ""
     tokens = runtime.authenticator.tokens
     async with runtime.login_limits.attempt(form.username, address) as count_failure:

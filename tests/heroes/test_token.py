@@ -182,6 +182,13 @@ async def test_the_login_accepts_the_form_of_oauth2(anonymous: Client, natasha: 
     assert (await anonymous.post("/auth/token/", data=FORM)).status_code == 200
 
 
+@pytest.mark.parametrize("field", ["username", "password", "scope"])
+async def test_a_field_that_is_given_twice_is_refused(field: str, anonymous: Client, natasha: Person) -> None:
+    twice = {**FORM, "scope": ""} | {field: [FORM.get(field, "")] * 2}
+    answer = await anonymous.post("/auth/token", data=twice)
+    assert (answer.status_code, answer.json()["detail"]) == (400, "The form has a field more than once.")
+
+
 class RecordingHasher:
     """A hasher that records its verifications."""
 
