@@ -6,18 +6,20 @@ FastAPI's own fields.
 """
 
 import inspect
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from fastapi.dependencies.models import Dependant
 from fastapi.dependencies.utils import request_body_to_args, request_params_to_args
-from fastapi.exceptions import RequestValidationError
+from fastapi.exceptions import EndpointContext, RequestValidationError
 from fastapi.params import Form
-from fastapi.routing import RouteContext
+from fastapi.routing import RouteContext, _extract_endpoint_context
 from pydantic_core import PydanticUndefined
+from starlette.requests import Request
 
 from kit.operations.arguments import RESOLVERS, NamedResolver, resolvers_of
 from kit.operations.dependants import is_list_query
 from kit.operations.handlers import is_generator
+from kit.operations.route import Operation
 from kit.operations.unit_of_work import Unit
 
 
@@ -30,6 +32,7 @@ class Arguments:
         self.query = dependant.query_params
         self.body, self.is_embedded = dependant.body_params, route._embed_body_fields
         self.dependencies = dependencies
+        self.handler, self.route_path = cast("Operation", route.original_route).handler, dependant.path
 
     @classmethod
     def of(cls, route: RouteContext) -> Self | None:
@@ -44,7 +47,11 @@ class Arguments:
             dependant.security_scopes_param_name,
         )
         is_form = any(isinstance(field.field_info, Form) for field in dependant.body_params)
-        if any(special) or is_form or dependant.header_params or dependant.cookie_params:
+        is_in_path = all(
+            field.alias in route.param_convertors and field.field_info.validation_alias in (None, field.alias)
+            for field in dependant.path_params
+        )
+        if any(special) or is_form or not is_in_path or dependant.header_params or dependant.cookie_params:
             return None
         resolvers = resolvers_of(dependant, resolver_of)
         return None if resolvers is None else cls(route, resolvers)
@@ -71,8 +78,14 @@ class Arguments:
             values |= taken
             errors += wrong
         if errors:
-            raise RequestValidationError(errors, body=None if body is PydanticUndefined else body)
+            raise self.failure(request, errors, None if body is PydanticUndefined else body)
         return values
+
+    def failure(self, request: Request, errors: list[Any], body: Any) -> RequestValidationError:
+        """Return the exception as FastAPI makes it, with the body, and with the place of the handler for the log."""
+        path = f"{request.method} {request.scope.get('root_path', '').rstrip('/')}{self.route_path}"
+        place = EndpointContext(**_extract_endpoint_context(self.handler), path=path)
+        return RequestValidationError(errors, body=body, endpoint_ctx=place)
 
     async def of_body(self, body: Any) -> tuple[dict[str, Any], list[Any]]:
         """Return the arguments from the parsed body, and the validation errors. `PydanticUndefined` means no body."""

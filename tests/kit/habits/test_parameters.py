@@ -335,3 +335,12 @@ async def test_json_may_have_another_media_type(router: APIRouter, serve: Any) -
     client = await serve(router)
     headers = {"Content-Type": "application/merge-patch+json"}
     assert (await client.patch("/a", content='{"name": "cup"}', headers=headers)).json() == "cup"
+
+
+async def test_a_path_parameter_that_the_path_does_not_have_is_missing(router: APIRouter, serve: Any) -> None:
+    @router.get("/items")
+    async def read(item_id: Annotated[int, Path()]) -> int:
+        return item_id
+
+    answer = await (await serve(router)).get("/items")
+    assert (answer.status_code, answer.json()["errors"][0]["in"]) == (422, "path")
