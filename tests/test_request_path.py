@@ -14,6 +14,7 @@ import pytest
 
 from kit import Service
 from kit.database import statements
+from kit.operations import unit_of_work
 from kit.server import log_writer
 from tests import application
 from tests.application import FAST_PATH
@@ -88,6 +89,7 @@ async def test_a_request_enters_few_files_in_the_order_of_the_page(
     app: Service, client: Client, section: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(statements, "MIN_SLOW_SECONDS", inf)  # on a busy machine a statement would be logged as slow
+    monkeypatch.setattr(unit_of_work, "WATCH_AFTER", 10.0)  # and the connection of a read would be watched
     hero = (await client.post("/heroes/", json=HERO)).json()
     method, path = section.replace("1", str(hero["id"])).split(" ")
     body = HERO if method == "POST" else None

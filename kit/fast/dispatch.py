@@ -32,7 +32,7 @@ from kit.http.paths import other_slash
 from kit.http.traces import UNRECORDED
 from kit.models.entities import ROW_OF_BODY
 from kit.operations.route import Operation
-from kit.operations.unit_of_work import UNIT, perform
+from kit.operations.unit_of_work import UNIT, OperationRequest, perform
 from kit.server.service import Service
 
 log = logging.getLogger("kit")
@@ -114,7 +114,7 @@ class Dispatch:
         if shortcut is None:
             await self.app(scope, receive, send)
             return
-        request, noted = Request(scope, receive, send), None
+        request, noted = OperationRequest(scope, receive, send), None
         response: Response | None
         try:
             response = await perform(shortcut.route, shortcut.handle, request)

@@ -1,9 +1,12 @@
 """Request bodies: reading with a minimum transfer rate, a maximum size and bounded memory, and their media types."""
 
 import asyncio
+import sys
 from collections import Counter, deque
-from collections.abc import AsyncGenerator, Iterable, Mapping
-from typing import Any
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
+from contextlib import aclosing
+from functools import cached_property
+from typing import Any, ClassVar, Self
 
 from starlette.requests import Request
 from starlette.types import Message, Receive, Scope
@@ -11,6 +14,7 @@ from starlette.types import Message, Receive, Scope
 from kit.http.documents import MAX_VALUES, parse
 from kit.http.fairness import Caller
 from kit.http.problems import Problem, malformed, too_large, unavailable
+from kit.http.received import ReceivedBody
 from kit.http.texts import ComposedForm
 
 GRACE_SECONDS = 5.0
@@ -103,44 +107,109 @@ class IncomingBody:
 
 
 class BufferedRequest(Request):
-    """A request with a buffered body, which each attempt to serve the request can read again.
+    """A request with text in NFC, whose body can be read any number of times, also by requests on its `receive`.
 
-    A JSON body may have at most `max_values` values.
+    It is made from a request of Starlette by a change of its class, because exception handlers get the same object.
     """
 
-    def __init__(self, scope: Scope, receive: Receive, body: bytes, max_values: int = MAX_VALUES) -> None:
-        super().__init__(scope, receive)
-        self._content, self._connection, self._max_values = body, receive, max_values
-        self._is_used = False
+    content: bytes | None = None
+    """The body, after it was read. Empty if it was refused."""
+    is_limited: ClassVar[bool] = False
+    """Whether a body with more than `limit` bytes is refused. Otherwise it is not kept for other requests."""
+    max_values: int = MAX_VALUES
+    """The maximum number of values of a JSON body."""
 
-    def next_attempt(self) -> "BufferedRequest":
-        """Return the request for the next attempt: itself the first time, then a copy whose body was not read yet."""
-        if self._is_used:
-            request = BufferedRequest(self.scope, self._connection, self._content, self._max_values)
-            return request.next_attempt()
-        self._is_used = True
-        return self
+    @property
+    def limit(self) -> int:
+        """The maximum size of a body that is kept, in bytes."""
+        return sys.maxsize
+
+    @classmethod
+    def of_body(cls, scope: Scope, receive: Receive, body: bytes) -> Self:
+        request = cls(scope, receive)
+        request.content = body
+        return request
+
+    @property
+    def receive(self) -> Receive:
+        return self.received.reader()
+
+    @cached_property
+    def received(self) -> ReceivedBody:
+        """The body as messages, for all its readers."""
+        if self.content is not None:
+            received = ReceivedBody(super().receive, len(self.content))
+            received.keep({"type": "http.request", "body": self.content})
+            return received
+        announced = dict(self.scope["headers"]).get(b"content-length", b"")
+        is_long = announced.isdigit() and int(announced) > self.limit
+        return ReceivedBody(super().receive, self.limit, is_long=is_long, is_limited=self.is_limited)
+
+    def keep(self, body: bytes) -> bytes:
+        """Keep the body, and return it. Readers that have begun go on with the messages."""
+        self.content = body
+        vars(self).pop("received", None)
+        return body
+
+    async def read(self, given: Mapping[bytes, bytes], limit: int, *, is_shared: bool = True) -> bytes:
+        """Return the body. `given` are the headers. Raises a 413, or a 400 if the client disconnects meanwhile.
+
+        `is_shared`: others may read it meanwhile, such as the watcher for the disconnect of the client.
+        """
+        if self.content is not None:
+            return self.content
+        receive = self.receive if is_shared or "received" in vars(self) else super().receive
+        try:
+            return self.keep(await read_body(receive, given, limit))
+        except Problem:
+            self.keep(b"")
+            raise
 
     async def stream(self) -> AsyncGenerator[bytes, None]:
         """Yield the body in chunks. Between two of them other requests are served, because form parsing takes long."""
-        for start in range(0, len(self._content), CHUNK):
+        if self.content is None:
+            async with aclosing(Request(self.scope, self.receive).stream()) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+            return
+        for start in range(0, len(self.content), CHUNK):
             if start:
                 await asyncio.sleep(0)
-            yield self._content[start : start + CHUNK]
+            yield self.content[start : start + CHUNK]
         yield b""
+
+    async def body(self) -> bytes:
+        return await self.receive_body() if self.content is None else self.content
+
+    async def receive_body(self) -> bytes:
+        """Receive the body, and return it. Called if it was not read before."""
+        return self.keep(b"".join([chunk async for chunk in self.stream()]))
+
+    async def json(self) -> Any:
+        """Return the parsed body. Raises a 400 if it is not JSON, and a 413 if it has too many values."""
+        if not hasattr(self, "_parsed"):
+            self._parsed = parse(await self.body(), self.max_values)
+        return self._parsed
 
     def form(self, **limits: Any) -> Any:
         """Return the parsed form, as an awaitable and context manager, with its text normalised to NFC."""
         return ComposedForm(super().form(**limits))
 
-    async def body(self) -> bytes:
-        return self._content
+    @cached_property
+    def probe(self) -> Request:
+        """A request that receives the body only to find out whether the client has disconnected."""
+        return Request(self.scope, self.received.reader(watches=True))
 
-    async def json(self) -> Any:
-        """Return the parsed body. Raises a 400 if it is not JSON, and a 413 if it has too many values."""
-        if not hasattr(self, "_parsed"):
-            self._parsed = parse(self._content, self._max_values)
-        return self._parsed
+    async def is_disconnected(self) -> bool:
+        return await (self.probe.is_disconnected() if self.content is None else super().is_disconnected())
+
+    def attempts(self) -> Iterator[Request]:
+        """Yield the request for each attempt: itself, then others, whose JSON and forms were not read yet."""
+        yield self
+        while True:
+            request = self.of_body(self.scope, super().receive, self.content or b"")
+            request.max_values = self.max_values
+            yield request
 
 
 async def read_body(receive: Receive, given: Mapping[bytes, bytes], limit: int) -> bytes:

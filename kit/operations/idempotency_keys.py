@@ -92,7 +92,7 @@ async def _content(request: Request, form_limits: Mapping[str, Any]) -> Any:
     if "json" in media_type:
         return await request.json()
     if media_type.startswith(FORMS):
-        own = BufferedRequest(request.scope, request.receive, body)  # the handler reads and closes its own
+        own = BufferedRequest.of_body(request.scope, request.receive, body)  # the handler reads and closes its own
         async with own.form(**form_limits) as form:
             return [[name, await _part(value)] for name, value in form.multi_items()]
     return hashlib.sha256(body).hexdigest()

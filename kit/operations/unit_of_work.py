@@ -2,14 +2,18 @@
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import suppress
 from contextvars import ContextVar, Token
+from copy import copy
 from functools import partial
 from hashlib import sha256
+from itertools import chain, repeat
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from sqlalchemy.ext.asyncio import AsyncSession
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope
@@ -19,10 +23,10 @@ from kit.database.error_responses import explained
 from kit.database.errors import FAILURES, may_be_committed
 from kit.database.retry import READ_SECONDS, WRITE_SECONDS, retried_after
 from kit.database.sessions import HAS_COMMITTED, ReadSession, WriteSession
-from kit.http.bodies import BufferedRequest, read_body, refuse_encoded, refuse_other_than_json
+from kit.http.bodies import BufferedRequest, refuse_encoded, refuse_other_than_json
 from kit.http.etags import etag_with_digest, is_fresh, not_modified, weak_etag
 from kit.http.paths import full_path
-from kit.http.problems import Problem
+from kit.http.problems import Problem, too_large
 from kit.http.request_headers import headers
 from kit.http.texts import compose_path, compose_query
 from kit.models.entities import Entity
@@ -57,6 +61,20 @@ UNIT: ContextVar["Unit | None"] = ContextVar("unit", default=None)
 """The unit of work in which this task serves a request; None outside of the operations of resources."""
 
 
+class OperationRequest(BufferedRequest):
+    """A request to an operation. The maximum size of its body is that of the operation, or of the settings."""
+
+    is_limited: ClassVar[bool] = True
+
+    @property
+    def limit(self) -> int:
+        return _body_limit(runtime_of(self), self.scope["route"])
+
+    async def receive_body(self) -> bytes:
+        self.max_values = runtime_of(self).max_body_values
+        return await self.read(dict(self.scope["headers"]), self.limit)
+
+
 async def perform(route: "Operation", handle: Handle, request: Request, *, ends_dependencies: bool = False) -> Response:
     """Serve a request to an operation of a resource.
 
@@ -67,7 +85,9 @@ async def perform(route: "Operation", handle: Handle, request: Request, *, ends_
     scope = request.scope
     runtime: Runtime = getattr(scope["app"], "runtime", None) or runtime_of(request)
     is_safe = scope["method"] in SAFE
-    with Deadline(runtime.request_timeout, request.receive if is_safe else None) as deadline:
+    if type(request) is Request:
+        request.__class__ = OperationRequest
+    with Deadline(runtime.request_timeout, request if is_safe else None) as deadline:
         if get_caller not in scope["app"].dependency_overrides:  # else `check_permission` does it later
             who = runtime.permissions.get((id(scope["route"]), scope["method"])) or route_permission(request)
             await runtime.authenticator.admit(request, who)
@@ -77,6 +97,8 @@ async def perform(route: "Operation", handle: Handle, request: Request, *, ends_
         if not is_safe:
             return await _write(runtime, route, handle, request, None if ends_dependencies else deadline)
         _refuse_unknown_parameters(route, request)
+        if route.body_field is not None:
+            await _read_body(runtime, route, request, dict(reversed(scope["headers"])))
         try:
             return await _read_once(runtime, route, handle, request)
         except FAILURES as failure:
@@ -92,11 +114,11 @@ async def _write(
     given = dict(reversed(scope["headers"]))  # the first of each name
     if not CONDITIONS.isdisjoint(given):
         refuse_ignored(runtime.routes_without_conditions, scope, given)
-    body = await _body(runtime, route, request, given)
-    buffered = BufferedRequest(scope, request.receive, body, runtime.max_body_values)
-    _refuse_unknown_parameters(route, buffered)
-    key = await key_of(buffered, route.form_limits) if b"idempotency-key" in given else None
-    attempt = partial(_write_once, runtime, route, handle, buffered, key, deadline)
+    await _read_body(runtime, route, request, given)
+    _refuse_unknown_parameters(route, request)
+    requests = _attempts_of(request)
+    key = await key_of(request, route.form_limits) if b"idempotency-key" in given else None
+    attempt = partial(_write_once, runtime, route, handle, requests, key, deadline)
     attempts = partial(_attempts, attempt, 0 if deadline is None else WRITE_SECONDS)
     if b"if-none-match" in given and scope["method"] == "POST":
         attempts = partial(created_only, scope, attempts)
@@ -111,15 +133,33 @@ def _refuse_unknown_parameters(route: "Operation", request: Request) -> None:
         declared_by(route, request.scope["app"]).check(request)
 
 
-async def _body(runtime: Runtime, route: "Operation", request: Request, given: Mapping[bytes, bytes]) -> bytes:
-    limit = route.body_limit or (runtime.max_upload_size if route.takes_form else runtime.max_body_size)
-    body = await read_body(request.receive, given, limit)
-    if body:
+def _body_limit(runtime: Runtime, route: "Operation") -> int:
+    return route.body_limit or (runtime.max_upload_size if route.takes_form else runtime.max_body_size)
+
+
+async def _read_body(runtime: Runtime, route: "Operation", request: Request, given: Mapping[bytes, bytes]) -> None:
+    """Read the body before the handler is called. `given` are the headers. Raises a 413, 415 or 400.
+
+    A request class of the application decodes and parses bodies as it likes, within the maximum size.
+    """
+    limit = _body_limit(runtime, route)
+    if not isinstance(request, OperationRequest):
+        if len(await request.body()) > limit:
+            raise too_large(limit)
+        return
+    request.max_values = runtime.max_body_values
+    if await request.read(given, limit, is_shared=request.scope["method"] in SAFE):
         if b"content-encoding" in given:
             refuse_encoded(headers(request.scope, b"content-encoding"))
         if route.body_field is not None and not route.takes_form:
             refuse_other_than_json(given, is_patch=request.method == "PATCH")
-    return body
+
+
+def _attempts_of(request: Request) -> Iterator[Request]:
+    """Return the request for each attempt. One of another class is copied, after its body was read."""
+    if isinstance(request, OperationRequest):
+        return request.attempts()
+    return chain([request], map(copy, repeat(copy(request))))
 
 
 async def _attempts(attempt: Callable[[], Awaitable[Response]], seconds: float) -> Response:
@@ -146,11 +186,11 @@ async def _write_once(
     runtime: Runtime,
     route: "Operation",
     handle: Handle,
-    request: BufferedRequest,
+    requests: Iterator[Request],
     key: IdempotencyKey | None,
     deadline: "Deadline | None",
 ) -> Response:
-    """Execute a request in one transaction, and commit it. After a failure before the COMMIT, it is rolled back.
+    """Serve the next request in one transaction, and commit it. After a failure before the COMMIT, it is rolled back.
 
     Without a deadline, `commit_before_response` commits later.
     """
@@ -160,7 +200,7 @@ async def _write_once(
         restricted=route.permission is Who.OWNERS, restricted_reads=route.read_permission is Who.OWNERS
     )
     session.shares_transaction = deadline is not None
-    async with Unit(request.next_attempt(), session) as unit:
+    async with Unit(next(requests), session) as unit:
         try:
             work = partial(_execute_step, handle, unit)
             response = await (work() if key is None else idempotency.execute_once(unit.request, key, session, work))
@@ -169,7 +209,7 @@ async def _write_once(
                 raise explained(failure) from failure
             raise
         if deadline is None:
-            request.scope[COMMITTING_SEND].take_over(session, continues=unit.is_open_ended)
+            unit.request.scope[COMMITTING_SEND].take_over(session, continues=unit.is_open_ended)
             unit.is_taken_over = True
         else:
             deadline.suspend()
@@ -287,9 +327,9 @@ def is_in_path(ident: Any, scope: Scope) -> bool:
 class Deadline:
     """Cancels a `with` block after `seconds`, and raises a 504.
 
-    With `receive`, the block is also cancelled when the client disconnects; then a 499 is raised.
+    With `request`, the block is also cancelled when its client disconnects; then a 499 is raised.
 
-        young --WATCH_AFTER--> watched: by a timer, and with `receive` by a task that waits for the disconnect
+        young --WATCH_AFTER--> watched: by a timer, and with `request` by a task that waits for the disconnect
         young or watched --suspend--> suspended --resume--> watched
 
     Nearly all requests end while their deadline is young. One timer is shared by all young deadlines of an event loop.
@@ -299,8 +339,8 @@ class Deadline:
     timer: asyncio.TimerHandle | None = None
     watcher: asyncio.Task[None] | None = None
 
-    def __init__(self, seconds: float, receive: Receive | None = None) -> None:
-        self.seconds, self.receive = seconds, receive
+    def __init__(self, seconds: float, request: Request | None = None) -> None:
+        self.seconds, self.request = seconds, request
 
     def __enter__(self) -> Self:
         self.loop = loop = asyncio.get_running_loop()
@@ -333,19 +373,21 @@ class Deadline:
 
     def watch(self) -> None:
         self.timer = self.loop.call_at(self.moment, self.expire)
-        if self.receive is not None:
-            self.watcher = self.loop.create_task(self.wait_for_disconnect(self.receive))
+        if isinstance(self.request, OperationRequest):  # another one would lose the messages that the watcher receives
+            receive = self.request.received.reader(watches=True)
+            self.watcher = self.loop.create_task(self.wait_for_disconnect(receive))
 
     def expire(self) -> None:
         self.is_expired = True
         self.task.cancel()
 
     async def wait_for_disconnect(self, receive: Receive) -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass  # discards the body of a read
-        if not self.is_expired:
-            self.is_disconnected = True
-            self.expire()
+        with suppress(HTTPException):  # the body is too slow, or larger than a `max_body_size` of FastAPI
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            if not self.is_expired:
+                self.is_disconnected = True
+                self.expire()
 
     def stop(self) -> None:
         self.others.deadlines.pop(self, None)

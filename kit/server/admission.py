@@ -25,8 +25,6 @@ DELAY_SECONDS = 0.5
 """The delay, in seconds, of the 429 for a request over its caller's quota. It slows down clients that retry at once."""
 WITHOUT_BODY = (204, 304)
 """The status codes of responses without content (RFC 9110, section 6.4.1)."""
-SAFE = ("GET", "HEAD", "OPTIONS")
-"""The methods whose handlers read no body."""
 TRY_AGAIN_LATER = 1013
 """The close code of a WebSocket that is refused because the service is busy (registered with IANA)."""
 DENIAL = "websocket.http.response"
@@ -214,9 +212,7 @@ class AdmittedRequest:
 
 
 def has_body(scope: Scope) -> bool:
-    """Return whether a request has a body (RFC 9112, section 6) and a method whose handlers read it."""
-    if scope["method"] in SAFE:
-        return False
+    """Return whether a request has a body (RFC 9112, section 6). A GET may have one too."""
     for name, value in scope["headers"]:
         if name == b"transfer-encoding" or (name == b"content-length" and value != b"0"):
             return True

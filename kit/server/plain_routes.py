@@ -9,20 +9,20 @@ import sys
 from collections.abc import Callable, Coroutine
 from functools import cache
 from json import JSONDecodeError
-from typing import Any
+from typing import Any, ClassVar, cast
 
 from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from kit.http.bodies import is_json, read_body, refuse_encoded
-from kit.http.documents import parse
+from kit.http.bodies import BufferedRequest, is_json, refuse_encoded
 from kit.http.problems import Problem
 from kit.http.request_headers import headers
-from kit.http.texts import ComposedForm, compose_query
+from kit.http.texts import compose_query
 from kit.operations.route import Operation
-from kit.runtime import Runtime
+from kit.operations.unit_of_work import OperationRequest
+from kit.runtime import Runtime, runtime_of
 from kit.server.files import ignore_other_ranges
 
 Handle = Callable[[Request], Coroutine[Any, Any, Response]]
@@ -37,37 +37,38 @@ class InvalidDocumentError(Problem, JSONDecodeError):
         self.msg, self.doc, self.pos = problem.detail, "", 0
 
 
-class ComposedRequest(Request):
-    """A request whose JSON is parsed strictly, and whose JSON and forms have text in NFC."""
+class ComposedRequest(BufferedRequest):
+    """A request whose JSON is parsed strictly, and whose JSON and forms have text in NFC.
+
+    A body up to `MAX_BODY_SIZE` is kept for other requests on the same scope.
+    """
 
     max_values = sys.maxsize
 
+    @property
+    def limit(self) -> int:
+        return runtime_of(self).max_body_size
+
     async def json(self) -> Any:
-        body = await self.body()
+        await self.body()
         refuse_encoded(headers(self.scope, b"content-encoding"))
         try:
-            return parse(body, self.max_values)
+            return await super().json()
         except Problem as problem:
             if problem.status_code != 400:
                 raise
             raise InvalidDocumentError(problem) from problem
 
-    def form(self, **limits: Any) -> Any:
-        return ComposedForm(super().form(**limits))
-
 
 class BoundedRequest(ComposedRequest):
     """A request whose JSON body may have at most `MAX_BODY_SIZE` bytes and `MAX_BODY_VALUES` values. Raises a 413."""
 
-    def __init__(self, scope: Scope, receive: Receive, runtime: Runtime) -> None:
-        super().__init__(scope, receive)
-        self.max_size, self.max_values = runtime.max_body_size, runtime.max_body_values
-
-    async def body(self) -> bytes:
+    async def receive_body(self) -> bytes:
+        self.max_values = runtime_of(self).max_body_values
         given = dict(self.scope["headers"])
-        if not hasattr(self, "_body") and is_json(given) and not has_own_limit(self.scope):
-            self._body = await read_body(self.receive, given, self.max_size)
-        return await super().body()
+        if is_json(given) and not has_own_limit(self.scope):
+            return await self.read(given, self.limit)
+        return await super().receive_body()
 
 
 class ComposedQuery:
@@ -86,31 +87,38 @@ class ComposedQuery:
 
 
 class ReadRoute(APIRoute):
-    """A route whose handler gets a `ComposedRequest`. Outside of a `Service` it is a usual route."""
+    """A route whose requests are of the class `request_class`, for all functions that get them.
+
+    Outside of a `Service` it is a usual route.
+    """
+
+    request_class: ClassVar[type[BufferedRequest]] = ComposedRequest
 
     def get_route_handler(self) -> Handle:
         handle = super().get_route_handler()
 
         async def handle_read(request: Request) -> Response:
-            runtime = getattr(request.scope["app"], "runtime", None)
-            if not isinstance(runtime, Runtime):
+            if not isinstance(getattr(request.scope["app"], "runtime", None), Runtime):
                 return await handle(request)
-            response = await handle(self.read(request, runtime))
+            request.__class__ = self.request_class
+            response = await handle(request)
             if isinstance(response, FileResponse):
                 ignore_other_ranges(request.scope)
             return response
 
         return handle_read
 
-    def read(self, request: Request, runtime: Runtime) -> Request:
-        return ComposedRequest(request.scope, request.receive)
-
 
 class PlainRoute(ReadRoute):
-    """The class of plain routes, whose handlers get a `BoundedRequest`."""
+    """The class of plain routes, whose requests are `BoundedRequest`s."""
 
-    def read(self, request: Request, runtime: Runtime) -> Request:
-        return BoundedRequest(request.scope, request.receive, runtime)
+    request_class = BoundedRequest
+
+
+class ReadOperation(ReadRoute):
+    """An operation whose route class has a `get_route_handler` of its own, which may read the body too."""
+
+    request_class = OperationRequest
 
 
 def has_own_limit(scope: Scope) -> bool:
@@ -121,17 +129,20 @@ def has_own_limit(scope: Scope) -> bool:
 
 
 def read_as_operations(route: object) -> None:
-    """Change the class of a route to `PlainRoute`, unless it is an operation. Called before its router is included.
+    """Change the class of a route, so that its requests are buffered. Called before its router is included.
 
-    A route class of the application is extended by `ReadRoute`, without a maximum size: it may be for uploads.
+    Requests to plain routes get limits. A route class of the application is extended by `ReadRoute`, without a maximum
+    size, because it may be for uploads.
     """
     if type(route) is APIRoute:
         route.__class__ = PlainRoute
-    elif isinstance(route, APIRoute) and not isinstance(route, (Operation, ReadRoute)):
-        kind: Any = type(route)
-        route.__class__ = extended(kind)
+    elif isinstance(route, Operation):
+        if type(route).get_route_handler is not Operation.get_route_handler and not isinstance(route, ReadRoute):
+            route.__class__ = extended(ReadOperation, cast("Any", type(route)))
+    elif isinstance(route, APIRoute) and not isinstance(route, ReadRoute):
+        route.__class__ = extended(ReadRoute, cast("Any", type(route)))
 
 
 @cache
-def extended(kind: type[APIRoute]) -> type[APIRoute]:
-    return type(kind.__name__, (ReadRoute, kind), {"__module__": kind.__module__})
+def extended(base: type[ReadRoute], kind: type[APIRoute]) -> Any:
+    return type(kind.__name__, (base, kind), {"__module__": kind.__module__})

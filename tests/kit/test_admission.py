@@ -186,11 +186,13 @@ async def test_a_lifespan_needs_no_slot() -> None:
 class Upload:
     """A body that arrives in parts, each when the test says so; the application answers its size."""
 
-    def __init__(self, admission_layer: Admission, client: str = "10.0.0.1", **headers: str) -> None:
+    def __init__(
+        self, admission_layer: Admission, client: str = "10.0.0.1", method: str = "POST", **headers: str
+    ) -> None:
         given = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
         self.scope: Scope = {
             "type": "http",
-            "method": "POST",
+            "method": method,
             "path": "/",
             "headers": given or [(b"transfer-encoding", b"chunked")],
             "client": (client, 1),
@@ -243,10 +245,13 @@ async def test_a_body_that_is_under_way_takes_no_slot(
     assert admission_without_wait.slots.bodies.used == {}
 
 
+@pytest.mark.parametrize("method", ["GET", "POST"])
 @pytest.mark.parametrize("read_ahead", [0, 1000])
-async def test_a_body_that_is_too_slow_is_a_408(admission_without_wait: Admission, read_ahead: int) -> None:
+async def test_a_body_that_is_too_slow_is_a_408(
+    admission_without_wait: Admission, read_ahead: int, method: str
+) -> None:
     admission_without_wait.read_ahead = read_ahead
-    slow = Upload(admission_without_wait)
+    slow = Upload(admission_without_wait, method=method)
     slow.arrive(1)
     if read_ahead:
         status, problem = await slow.answer()
@@ -277,6 +282,9 @@ async def test_slow_bodies_have_a_bounded_memory_and_one_caller_has_a_part_of_it
     assert (await too_much.answer())[0] == 429
     third.arrive(1)
     assert (await third.answer())[0] == 503
+    read = Upload(admission_without_wait, "10.0.0.4", method="GET")
+    read.arrive(1)
+    assert (await read.answer())[0] == 503
     for upload in (first, second):
         upload.arrive(0, is_last=True)
         assert await upload.answer() == (200, b"500")

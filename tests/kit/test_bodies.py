@@ -44,7 +44,7 @@ async def test_a_body_in_parts_is_read_as_a_whole() -> None:
 
 
 async def test_a_body_that_is_read_again_is_the_same() -> None:
-    request = BufferedRequest(SCOPE, nothing, b'{"a":1}')
+    request = BufferedRequest.of_body(SCOPE, nothing, b'{"a":1}')
     assert await request.json() == {"a": 1}
     assert await request.json() is await request.json()
     assert await request.body() == b'{"a":1}'
@@ -52,12 +52,26 @@ async def test_a_body_that_is_read_again_is_the_same() -> None:
 
 async def test_a_body_can_be_read_again_for_each_attempt() -> None:
     for _ in range(2):
-        assert [chunk async for chunk in BufferedRequest(SCOPE, nothing, b"12").stream()] == [b"12", b""]
+        assert [chunk async for chunk in BufferedRequest.of_body(SCOPE, nothing, b"12").stream()] == [b"12", b""]
+
+
+async def test_requests_that_read_a_body_at_the_same_time_all_get_it() -> None:
+    arriving: asyncio.Queue[Message] = asyncio.Queue()
+    first = BufferedRequest(SCOPE, arriving.get)
+    others = [Request(SCOPE, first.receive), Request(SCOPE, first.receive)]
+    reading = [asyncio.ensure_future(request.body()) for request in (first, *others)]
+    for number in range(3):
+        await asyncio.sleep(0)
+        arriving.put_nowait({"type": "http.request", "body": b"%d" % number, "more_body": number < 2})
+    assert await asyncio.gather(*reading) == [b"012"] * 3
+    assert await Request(SCOPE, first.receive).body() == b"012"
+    arriving.put_nowait({"type": "http.disconnect"})
+    assert await first.is_disconnected()
 
 
 async def test_a_long_form_is_parsed_in_parts_between_which_others_have_their_turn() -> None:
     scope = {**SCOPE, "headers": [(b"content-type", b"application/x-www-form-urlencoded")]}
-    request = BufferedRequest(scope, nothing, b"&" * 300_000 + b"a=1")
+    request = BufferedRequest.of_body(scope, nothing, b"&" * 300_000 + b"a=1")
     assert [len(chunk) for chunk in [chunk async for chunk in request.stream()]] == [65_536] * 4 + [37_859, 0]
     turns = 0
     parsing = asyncio.ensure_future(request.form())
