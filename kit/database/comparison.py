@@ -1,6 +1,7 @@
 """Comparison: an Alembic plugin that finds differences between database and models which autogenerate does not find.
 
-Alembic finds added and removed tables, columns, constraints and indexes. This plugin finds CHECKs, changed conditions
+Alembic finds added and removed tables, columns, constraints and indexes. This plugin finds CHECKs, changed types that
+one database stores alike, changed conditions
 and expressions of indexes, lost AUTOINCREMENT, and triggers and functions. Models declare these by listeners:
 `event.listen(Invoice.__table__, "after_create", DDL("CREATE TRIGGER …"))`. A trigger in the database that no model
 declares is ignored: a migration may have created it.
@@ -16,10 +17,12 @@ from sqlalchemy import CheckConstraint, Dialect, Index, Table, text
 from sqlalchemy.sql.elements import TextClause, conv
 from sqlalchemy.types import SchemaType
 
+from kit.database.declared_types import declared_in
 from kit.database.definitions import Definitions, Named, model_definitions, stored_definitions
 from kit.database.revision_operations import AutoincrementOp, StatementsOp
 from kit.database.search_indexes import names_of_parts
 from kit.database.sqlite_reflection import escaped, has_autoincrement
+from kit.database.storage_kinds import is_other, kind_of
 
 NAME = "kit.comparison"
 PLUGINS = ("alembic.autogenerate.*", NAME)
@@ -69,6 +72,30 @@ def compare_checks(
     for constraint in sorted(named_checks(model), key=lambda check: str(check.name)):
         if constraint.name in changed and not retyped.intersection(column.name for column in constraint.columns):
             found.ops.append(create_constraint_op(constraint, name, context.dialect))
+    return DONE
+
+
+def compare_types(
+    context: AutogenContext, found: ops.ModifyTableOps, _: Any, name: str, table: Table | None, model: Table | None
+) -> PriorityDispatchResult:
+    """Append operations for columns whose declared type changed, also if the type in this database is the same.
+
+    The former type of an operation is the declared one, which is valid on both databases.
+    """
+    if table is None or model is None:
+        return DONE
+    declared = declared_in(context)
+    altered = {op.column_name: op for op in found.ops if isinstance(op, ops.AlterColumnOp)}
+    for column in model.columns:
+        former, op = declared.get((name, column.name)), altered.get(column.name)
+        if former is None or column.name not in table.columns:
+            continue
+        if op is None and is_other(kind_of(former), kind_of(column.type)):
+            op = ops.AlterColumnOp(name, column.name, existing_nullable=table.columns[column.name].nullable)
+            found.ops.append(op)
+        if op is not None:
+            op.existing_type = former
+            op.modify_type = column.type if is_other(kind_of(former), kind_of(column.type)) else op.modify_type
     return DONE
 
 
@@ -158,6 +185,7 @@ def ignore_search(context: AutogenContext, found: ops.UpgradeOps, _: Any) -> Pri
 
 def setup(plugin: Plugin) -> None:
     last = DispatchPriority.LAST
+    plugin.add_autogenerate_comparator(compare_types, "table", "kit.types", priority=last)
     plugin.add_autogenerate_comparator(compare_checks, "table", "kit.checks", priority=last)
     plugin.add_autogenerate_comparator(compare_indexes, "table", "kit.indexes", priority=last)
     plugin.add_autogenerate_comparator(compare_code, "schema", "kit.code", priority=last)

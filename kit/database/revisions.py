@@ -1,6 +1,7 @@
 """Revisions: completes a migration from autogenerate, so that it can be applied to tables with rows.
 
 - A new NOT NULL column is added as nullable, filled with the default of the field, and then made NOT NULL.
+- The values of a column of another type are converted (`conversion_operations.py`).
 - A comment at an operation that loses data says how many rows are affected.
 - If a column is dropped and another of its type is added, a comment says how to write a rename.
 """
@@ -19,6 +20,7 @@ from sqlalchemy import Column, Connection, MetaData
 from sqlalchemy import Enum as EnumType
 from sqlalchemy.types import TypeDecorator
 
+from kit.database.conversion_operations import with_conversions
 from kit.database.definitions import Definitions
 from kit.database.portability import make_portable
 from kit.database.renames import Rename
@@ -61,7 +63,7 @@ def completed(connection: Connection, metadata: MetaData, op: ops.MigrateOperati
     yield from (CommentOp(line) for line in hints(op))
     fills = list(add_as_nullable(op, metadata))
     op.ops[:] = [part for old in op.ops for part in (*losses(connection, op.table_name, old), old)]
-    yield op
+    yield from with_conversions(op)
     yield from fills
     if fills:
         yield ops.ModifyTableOps(op.table_name, [set_not_null(fill) for fill in fills])
@@ -128,4 +130,4 @@ def nullable_downgrade(op: ops.MigrateOperation) -> Iterator[ops.MigrateOperatio
             old = part.column
             part.column = Column(old.name, old.type, nullable=True, comment=old.comment)
             yield CommentOp(f"The values of {part.table_name}.{old.name} are lost: it is NULL in all rows.")
-    yield op
+    yield from with_conversions(op)

@@ -16,6 +16,7 @@ from sqlalchemy import CheckConstraint, Column, Connection, Index, String, Table
 from sqlalchemy.dialects import registry
 from sqlalchemy.schema import CreateIndex
 
+from kit.database.declared_types import RecordedTypes
 from kit.database.search_indexes import drop_fts5
 from kit.database.sqlite_casts import CheckedCasts
 from kit.database.sqlite_reflection import (
@@ -43,7 +44,7 @@ class Restoration:
     indexes: list[Index] = field(default_factory=list)
 
 
-class CompleteSQLiteImpl(CheckedCasts):
+class CompleteSQLiteImpl(CheckedCasts, RecordedTypes):
     """Alembic's operations on SQLite. Its definition replaces Alembic's own class for the dialect."""
 
     __dialect__ = "sqlite"
@@ -70,7 +71,7 @@ class CompleteSQLiteImpl(CheckedCasts):
                 continue
             column = renamed.get(args[1], args[1])
             if (new := options.pop("name", None)) not in (None, column):
-                super().alter_column(table, column, name=new)
+                self.alter_column(table, column, name=new)
                 renamed[args[1]] = column = new
             if (using := options.pop("sqlite_using", None)) is not None:
                 self.using[table, column] = using
@@ -81,6 +82,7 @@ class CompleteSQLiteImpl(CheckedCasts):
 
     def prep_table_for_batch(self, batch_impl: ApplyBatchImpl, table: Table) -> None:
         """Add the parts that reflection misses to the new table, and store those that `rename_table` restores."""
+        super().prep_table_for_batch(batch_impl, table)
         connection, new = self.connection, batch_impl.new_table
         assert connection is not None
         drop_fts5(connection, table.name)  # a rebuild may change rowids; `ensure_search` creates the index again

@@ -70,7 +70,8 @@ def imported_type(thing: object, context: AutogenContext) -> Literal[False]:
 def kit_type(thing: object) -> str | None:
     """Return the source of the SQLAlchemy types that stand for a column type of the kit; None for another type."""
     if isinstance(thing, DecimalColumn):
-        numeric = f"sa.Numeric({thing.digits}, {thing.places})" if thing.is_fixed else "sa.Numeric()"
+        scale = f"decimal_return_scale={thing.places}" if thing.is_number else ""  # for a later change of the scale
+        numeric = f"sa.Numeric({thing.digits}, {thing.places})" if thing.is_fixed else f"sa.Numeric({scale})"
         sqlite = "sa.BigInteger()" if thing.is_number else f"sa.String({thing.digits + 1})"
         return f'{numeric}.with_variant({sqlite}, "sqlite")'
     if isinstance(thing, DurationColumn):

@@ -264,6 +264,10 @@ async def test_an_index_on_columns_is_restored_as_it_was(written: Any) -> None:
     ("kind", "rendered"),
     [
         (MoneyColumn(), 'sa.Numeric(10, 2).with_variant(sa.BigInteger(), "sqlite")'),
+        (
+            DecimalColumn(9, 9, is_fixed=False),
+            'sa.Numeric(decimal_return_scale=9).with_variant(sa.BigInteger(), "sqlite")',
+        ),
         (DecimalColumn(30, 30, is_fixed=False), 'sa.Numeric().with_variant(sa.String(61), "sqlite")'),
         (DurationColumn(), 'sa.Interval().with_variant(sa.BigInteger(), "sqlite")'),
         (JsonColumn(TypeAdapter(dict)), "sa.JSON()"),

@@ -1,0 +1,175 @@
+"""Conversions: the SQL that converts the values of a column to another type, the same on both databases.
+
+A conversion has an expression for each database, and a condition for the values that cannot be converted without a
+loss. A migration counts these before it changes anything. Without a known conversion that is every value.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from kit.database.storage_kinds import Kind
+
+
+class Conversion(NamedTuple):
+    """Expressions and conditions in the SQL of SQLite and of PostgreSQL. An empty condition refuses no value."""
+
+    sqlite: str
+    postgresql: str
+    wrong_on_sqlite: str = ""
+    wrong_on_postgresql: str = ""
+    is_known: bool = True
+
+
+def conversion(column: str, old: Kind | None, new: Kind | None) -> Conversion | None:
+    """Return the conversion of a column; None if its values can stay as they are."""
+    c = f'"{column}"'
+    if old is None or new is None:
+        return unknown(c) if old != new else None
+    if old.name == new.name and old.name not in ("decimal", "numeric"):
+        return None
+    if "decimal" in (old.name, new.name):
+        return of_decimals(c, old, new)
+    rule = RULES.get((old.name, new.name))
+    return unknown(c) if rule is None else rule(c, old, new)
+
+
+def unknown(c: str) -> Conversion:
+    """Return the conversion of NULL alone."""
+    return Conversion("NULL", "NULL", f"{c} IS NOT NULL", f"{c} IS NOT NULL", is_known=False)
+
+
+def of_decimals(c: str, old: Kind, new: Kind) -> Conversion:
+    """Return a conversion from or to decimals. Those that SQLite stores as text have none."""
+    kinds = [kind for kind in (old, new) if kind.name == "decimal"]
+    rule = DECIMALS.get((old.name, new.name))
+    if rule is None or any(kind.places is None or not kind.is_number for kind in kinds):
+        return unknown(c)
+    return rule(c, old, new)
+
+
+def scaled(c: str, old: Kind, new: Kind) -> Conversion:
+    """Return the conversion between integers and decimals of any scale. It refuses to round."""
+    have, want = old.places or 0, new.places or 0
+    if new.name == "integer":
+        high, cast = f"{2 ** (new.bits - 1)}", {16: "smallint", 32: "integer"}.get(new.bits, "bigint")
+    else:
+        high, cast = f"{10 ** (new.whole or 0)}", f"numeric({(new.whole or 0) + want}, {want})"
+    using = f"{c} * {10 ** (want - have)}" if want > have else f"{c} / {10 ** (have - want)}"
+    too_large = f"abs({c}) >= {int(high) * 10**have}"
+    rounded = f"{c} % {10 ** (have - want)} <> 0 OR " if want < have else ""
+    return Conversion(
+        c if want == have else using,
+        f"CAST({c} AS {cast})",
+        f"{rounded}{too_large}",
+        f"{c} <> trunc(CAST({c} AS numeric), {want}) OR abs({c}) >= {high}",
+    )
+
+
+def rounded(c: str, _: Kind, new: Kind) -> Conversion:
+    """Return the conversion of a float to a decimal, which rounds."""
+    places, high = new.places or 0, 10 ** (new.whole or 0)
+    exact = f"round(CAST({c} AS numeric), {places})"
+    scale = f"round({c}, {places}) * {10**places}"
+    return Conversion(
+        f"CAST(round({scale}) AS INTEGER)",
+        exact,
+        f"abs({scale}) >= {high * 10**places}",
+        f"{c} IN ('NaN', 'Infinity', '-Infinity') OR abs({c}) >= {high}",
+    )
+
+
+def floating(c: str, old: Kind, _: Kind) -> Conversion:
+    """Return the conversion of an integer or a decimal to a float, which has 15 digits."""
+    scale, wrong = 10 ** (old.places or 0), f"abs({c}) >= {10**15}"
+    return Conversion(f"{c} / {scale}.0", f"CAST({c} AS double precision)", wrong, f"abs({c}) * {scale} >= {10**15}")
+
+
+def whole(c: str, _: Kind, new: Kind) -> Conversion:
+    """Return the conversion of a float to an integer. It refuses fractions."""
+    high = 2 ** (new.bits - 1)
+    cast = f"CAST({c} AS {'integer' if new.bits == 32 else 'bigint'})"
+    wrong = f"abs({c}) >= {high} OR round({c}) <> {c}"
+    return Conversion(f"CAST({c} AS INTEGER)", cast, wrong, f"{c} = 'NaN' OR {wrong}")
+
+
+def rescaled(c: str, _: Kind, new: Kind) -> Conversion | None:
+    """Return the conversion between NUMERIC columns of the application. It refuses to round."""
+    wrong = "" if new.places is None else f"round({c}, {new.places}) <> {c}"
+    return Conversion(c, c, wrong, wrong)
+
+
+def integer_of_text(c: str, _: Kind, new: Kind) -> Conversion:
+    high, cast = 2 ** (new.bits - 1), "integer" if new.bits == 32 else "bigint"
+    value = f"CAST({c} AS INTEGER)"
+    return Conversion(
+        value,
+        f"CAST({c} AS {cast})",
+        f"CAST({value} AS TEXT) <> {c} OR {value} >= {high} OR {value} < -{high}",
+        f"CASE WHEN {c} ~ '^(0|-?[1-9][0-9]{{0,18}})$' THEN CAST({c} AS numeric) NOT BETWEEN -{high} AND {high - 1} "
+        f"ELSE true END AND {c} IS NOT NULL",
+    )
+
+
+def date_of_text(c: str, _: Kind, __: Kind) -> Conversion:
+    shape = "^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$"
+    day = f"substr({c}, 9, 2)"
+    last = f"to_char(date_trunc('month', to_date(substr({c}, 1, 7), 'YYYY-MM')) + interval '1 month -1 day', 'DD')"
+    return Conversion(
+        c,
+        f"CAST({c} AS date)",
+        f"date({c}, '+0 days') IS NOT {c} AND {c} IS NOT NULL OR {c} < '0001'",
+        f"CASE WHEN {c} ~ '{shape}' AND {c} >= '0001' THEN {day} > {last} ELSE true END AND {c} IS NOT NULL",
+    )
+
+
+def uuid_of_text(c: str, _: Kind, __: Kind) -> Conversion:
+    digits = f"lower(replace({c}, '-', ''))"
+    length = f"length({digits}) <> 32"
+    shape = "^[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}$"
+    return Conversion(
+        digits, f"CAST({c} AS uuid)", f"{length} OR {digits} GLOB '*[^0-9a-f]*'", f"lower({c}) !~ '{shape}'"
+    )
+
+
+def text_of_uuid(c: str, _: Kind, __: Kind) -> Conversion:
+    parts = ((1, 8), (9, 4), (13, 4), (17, 4), (21, 12))
+    return Conversion(" || '-' || ".join(f"substr({c}, {at}, {size})" for at, size in parts), f"CAST({c} AS text)")
+
+
+def date_of_datetime(c: str, old: Kind, _: Kind) -> Conversion:
+    moment = f"{c} AT TIME ZONE 'UTC'" if old.zoned else c
+    return Conversion(f"substr({c}, 1, 10)", f"CAST({moment} AS date)")
+
+
+def datetime_of_date(c: str, _: Kind, new: Kind) -> Conversion:
+    midnight = f"CAST({c} AS timestamp)"
+    return Conversion(f"{c} || ' 00:00:00.000000'", f"{midnight} AT TIME ZONE 'UTC'" if new.zoned else midnight)
+
+
+def boolean_of_integer(c: str, _: Kind, __: Kind) -> Conversion:
+    return Conversion(c, f"{c} <> 0", f"{c} NOT IN (0, 1)", f"{c} NOT IN (0, 1)")
+
+
+Rule = Callable[[str, Kind, Kind], Conversion | None]
+DECIMALS: dict[tuple[str, str], Callable[[str, Kind, Kind], Conversion]] = {
+    ("decimal", "decimal"): scaled,
+    ("integer", "decimal"): scaled,
+    ("decimal", "integer"): scaled,
+    ("float", "decimal"): rounded,
+    ("decimal", "float"): floating,
+}
+RULES: dict[tuple[str, str], Rule] = {
+    ("numeric", "numeric"): rescaled,
+    ("integer", "float"): floating,
+    ("float", "integer"): whole,
+    ("text", "integer"): integer_of_text,
+    ("integer", "text"): lambda c, *_: Conversion(f"CAST({c} AS TEXT)", f"CAST({c} AS text)"),
+    ("text", "date"): date_of_text,
+    ("date", "text"): lambda c, *_: Conversion(c, f"to_char({c}, 'YYYY-MM-DD')"),
+    ("text", "uuid"): uuid_of_text,
+    ("uuid", "text"): text_of_uuid,
+    ("datetime", "date"): date_of_datetime,
+    ("date", "datetime"): datetime_of_date,
+    ("integer", "boolean"): boolean_of_integer,
+    ("boolean", "integer"): lambda c, *_: Conversion(c, f"CAST({c} AS integer)"),
+}
