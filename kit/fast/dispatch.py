@@ -115,7 +115,6 @@ class Dispatch:
             await self.app(scope, receive, send)
             return
         request, noted = OperationRequest(scope, receive, send), None
-        response: Response | None
         try:
             response = await perform(shortcut.route, shortcut.handle, request)
             if type(response).__call__ not in CERTAIN or response.background is not None:
@@ -125,8 +124,7 @@ class Dispatch:
         except Exception as failure:
             has_begun = noted is not None and noted.has_begun
             response = await self.respond_to_exception(failure, request, has_begun=has_begun)
-        if response is not None:
-            await response(scope, receive, send)
+        await response(scope, receive, send)
 
     def find(self, scope: Scope) -> Shortcut | None:
         """Return the shortcut for a request; None if FastAPI has to serve it.
@@ -196,7 +194,7 @@ class Dispatch:
                     found.append(step)
         self.has_low_priority_routes = any(self.service.router._iter_low_priority_routes())
 
-    async def respond_to_exception(self, failure: Exception, request: Request, *, has_begun: bool) -> Response | None:
+    async def respond_to_exception(self, failure: Exception, request: Request, *, has_begun: bool) -> Response:
         """Return the response to an exception of an operation. Raises the exception if it has no handler."""
         return await respond_to_exception(self.service, failure, request, has_begun=has_begun)
 
@@ -231,7 +229,7 @@ class OuterDispatch(Dispatch):
         scope["app"] = self.service
         return super().find(scope)
 
-    async def respond_to_exception(self, failure: Exception, request: Request, *, has_begun: bool) -> Response | None:
+    async def respond_to_exception(self, failure: Exception, request: Request, *, has_begun: bool) -> Response:
         """Return the response to an exception. Without a handler, Starlette's outermost layer makes and logs it."""
         try:
             return await super().respond_to_exception(failure, request, has_begun=has_begun)

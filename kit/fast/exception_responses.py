@@ -29,7 +29,7 @@ class NotedSend:
 
 async def respond_to_exception(
     service: Service, failure: Exception, request: Request, *, has_begun: bool = False
-) -> Response | None:
+) -> Response:
     """Return the response of the application's handler for this exception. Raises the exception if it has no handler.
 
     A handler may raise another exception that has a handler: Starlette catches exceptions around the route, and again
@@ -41,14 +41,14 @@ async def respond_to_exception(
         return await _respond(service, further, request, has_begun)
 
 
-async def _respond(service: Service, failure: Exception, request: Request, has_begun: bool) -> Response | None:
+async def _respond(service: Service, failure: Exception, request: Request, has_begun: bool) -> Response:
     handler = _handler_of(service, failure)
     if handler is None:
         raise failure
     if has_begun:
         raise RuntimeError("Caught handled exception, but response already started.") from failure
     if is_async_callable(handler):
-        response: Response | None = await handler(request, failure)
+        response: Response = await handler(request, failure)
         return response
     return await run_in_threadpool(handler, request, failure)
 
