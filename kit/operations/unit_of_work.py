@@ -268,14 +268,13 @@ class Unit:
         `has_included`: the request has included other rows, which may change without a new version of this one.
         """
         scope = self.request.scope
-        is_created = scope["route"].status_code == 201
         if has_included:
             self.is_tagged_by_content = True
-        elif tells_all(type(row), model) and (is_created or is_in_path(row.id, scope)):
+        elif tells_all(type(row), model) and (scope["method"] not in SAFE or is_in_path(row.id, scope)):
             self.etag = f'"{row.version}"'
         else:
             self.version = row.version
-        if is_created:
+        if scope["route"].status_code == 201:
             is_plain = not scope.get("root_path") and PLAIN_PATH.fullmatch(scope["path"])
             path = scope["path"] if is_plain else full_path(scope)
             self.headers["location"] = f"{path.rstrip('/')}/{row.id}"

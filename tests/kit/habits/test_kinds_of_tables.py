@@ -137,7 +137,8 @@ async def test_rows_are_created_read_and_changed(new_router: Any, serve: Serve, 
     assert (created["watts"], created["heat"], created["version"]) == (40, heat, 1)
     assert (await client.get(f"/lamps/{created['id']}")).json() == created
     changed = await client.patch(f"/lamps/{created['id']}", json={"watts": 60, "notes": {"a": 1}})
-    assert (changed.json()["version"], changed.headers["ETag"]) == (2, '"2"')
+    assert changed.json()["version"] == 2
+    assert changed.headers["ETag"].startswith('"2.')  # with a digest, as `heat` is no column
     assert (await client.get(f"/lamps/{created['id']}")).json() == changed.json()
     many = await client.post("/lamps/bulk", json=[{"watts": 1}, {"watts": 2}])
     listed = await client.get("/lamps/?watts__gt=1&sort=watts")

@@ -280,7 +280,8 @@ async def test_an_optional_or_annotated_row_has_the_selected_fields(
         session.add(HabitItem(name="cup"))
     client = await serve(router)
     answer = await client.get("/items/1?fields=name")
-    assert (answer.json(), answer.headers["etag"]) == ({"name": "cup"}, '"1"')
+    assert answer.json() == {"name": "cup"}
+    assert answer.headers["etag"].startswith('"1.')  # with a digest, as an item has a private field
     responses = (await client.get("/openapi.json")).json()["paths"]["/items/{item_id}"]["get"]["responses"]
     assert "ETag" in responses["200"]["headers"]
 

@@ -143,7 +143,7 @@ async def test_the_session_writes_in_every_way(router: APIRouter, serve: Any, na
         await session.exec(update(HabitItem).where(col(HabitItem.id) == 2).values(name="updated"))
         await session.exec(delete(HabitItem).where(col(HabitItem.id) == 3))
         await session.execute(insert(HabitItem), [{"name": "inserted", "version": 1, "diary": "x"}])
-        merged = await session.merge(HabitItem(id=2, name="merged", version=1))
+        merged = await session.merge(HabitItem(id=2, name="merged", version=2))
         assert merged in session
         passing = HabitItem(name="expunged")
         session.add(passing)
