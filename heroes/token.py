@@ -94,7 +94,7 @@ async def replace_hash(database: Database, user: User, new_hash: str) -> None:
     """Store a new hash of the same password, unless the password was changed meanwhile."""
     same = update(User).where(col(User.id) == user.id, col(User.hashed_password) == user.hashed_password)
     async with database.write() as session, session.begin():
-        await session.exec(same.values(hashed_password=new_hash, updated_at=User.updated_at))
+        await session.exec(same.values(hashed_password=new_hash, version=User.version, updated_at=User.updated_at))
 
 
 async def user_by_name(database: Database, username: str) -> User | None:

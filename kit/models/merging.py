@@ -1,7 +1,7 @@
 """Merging: `session.merge` of a row that was just constructed takes version and times of the stored row.
 
 SQLAlchemy copies every attribute that the given row has, and compares its version, unless it is unset. But the fields
-of a table have defaults: without this, `merge(Hero(id=1, name="Deadpond"))` would be a change of version 1.
+of a table have defaults: without this, `merge(Team(id=1, name="Preventers"))` would be a change of version 1.
 """
 
 from collections.abc import Iterator
