@@ -5,13 +5,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import text
 
 from kit import Database, Problem, create_many, insert_many
 from kit.database.errors import Unreachable
 from kit.database.sessions import WriteSession
 from kit.models.entities import Entity
-from kit.operations.bulk import Outcome
+from kit.operations.bulk import InvalidElement, Outcome
 from kit.operations.creation import MAX_FAILED_CHUNKS, Creation, Make
 from tests.engines import Client
 from tests.kit.bookshop import Shelf, ShelfCreate
@@ -432,3 +433,11 @@ async def test_elements_that_a_function_refuses_are_found_by_a_bounded_number_of
     assert [part["index"] for part in outcome.failed] == list(range(1, THOUSAND, 2))
     assert names_of(outcome.created) == [str(number) for number in range(0, THOUSAND, 2)]
     assert len(calls) <= THOUSAND + MAX_FAILED_CHUNKS
+
+
+def test_an_invalid_element_has_the_errors_of_pydantic_without_its_values() -> None:
+    with pytest.raises(ValidationError) as failed:
+        TypeAdapter(int).validate_python("secret")
+    (found,) = InvalidElement(failed.value).errors
+    assert found["type"] == "int_parsing"
+    assert "secret" not in str(found)

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from enum import IntEnum
 from typing import Any
 from uuid import UUID
 
@@ -14,15 +15,18 @@ from alembic.operations import Operations
 from alembic.util import CommandError
 from pydantic import TypeAdapter
 from sqlalchemy import Column, Connection, Integer, MetaData, Table
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.types import TypeEngine
 from sqlmodel.sql.sqltypes import UTCDateTime
 
 from kit.database.comparison import PLUGINS
+from kit.database.conversions import conversion
 from kit.database.declared_types import recorded
 from kit.database.migrating import engine_for
 from kit.database.revisions import complete
-from kit.database.type_rendering import render_type
-from kit.models.columns import DecimalColumn, DurationColumn, JsonColumn, MoneyColumn, text_type
+from kit.database.storage_kinds import Kind, is_other, kind_of
+from kit.database.type_rendering import kit_type, render_type
+from kit.models.columns import DecimalColumn, DurationColumn, EnumColumn, JsonColumn, MoneyColumn, text_type
 from kit.models.naming import NAMES
 from tests.engines import url_for
 
@@ -207,3 +211,33 @@ async def test_a_change_without_a_known_conversion_asks_for_one_if_there_are_val
         assert place.values == [value]
 
     await connection(run)
+
+
+def test_the_kind_of_a_type_is_known_from_its_names_in_both_databases() -> None:
+    as_text = sa.Numeric(decimal_return_scale=3).with_variant(sa.String(41), "sqlite")
+    assert kind_of(as_text) == Kind("decimal", 20, 20)
+    assert kind_of(decimal(30, 2)) == Kind("decimal", 30, 2)
+    assert kind_of(postgresql.TSVECTOR()) is None
+
+
+def test_a_type_that_is_not_known_has_no_conversion() -> None:
+    assert conversion("value", None, None) is None
+    found = conversion("value", None, Kind("text"))
+    assert found is not None
+    assert not found.is_known
+    assert not is_other(None, Kind("text"))
+
+
+@pytest.mark.no_fast_path
+async def test_a_renamed_column_keeps_its_declared_type(connection: Any) -> None:
+    def rename(given: Connection) -> None:
+        Shelf(given, MoneyColumn())
+        Operations(MigrationContext.configure(given)).alter_column("shelf", "value", new_column_name="worth")
+        assert [name for _, name in recorded(given)] == ["worth"] or given.dialect.name == "postgresql"
+
+    await connection(rename)
+
+
+def test_an_enum_of_integers_is_written_as_a_column_of_integers() -> None:
+    floors: Any = IntEnum("Floor", "GROUND TOP")
+    assert kit_type(EnumColumn(floors, None)) == "sa.BigInteger()"

@@ -197,3 +197,27 @@ async def test_expired_and_partly_loaded_rows_are_deleted(tables: Database) -> N
         for row in (expired, partly):
             await session.delete(row)
     assert await values_of(tables, Folder.id) == [(3,)]
+
+
+async def test_a_row_whose_values_have_expired_gets_its_new_version(tables: Database) -> None:
+    await store(tables, Club(id=1))
+    await store(tables, Player(club_id=1))
+    async with tables.write() as session, session.begin():
+        player = await session.get(Player, 1)
+        session.expire(player)
+        await session.delete(await session.get(Club, 1))
+        await session.flush()
+        await session.refresh(player)
+        assert player is not None
+        assert (player.club_id, player.version) == (None, 2)
+
+
+async def test_a_row_whose_parent_is_loaded_is_deleted_before_it(tables: Database) -> None:
+    await store(tables, Folder(id=1))
+    await store(tables, Folder(id=2, parent_id=1))
+    async with tables.write() as session, session.begin():
+        child = await session.get(Folder, 2, options=[selectinload(Folder.parent)])  # type: ignore[arg-type]
+        assert child is not None
+        await session.delete(child.parent)
+        await session.delete(child)
+    assert await values_of(tables, Folder.id) == []

@@ -30,12 +30,15 @@ from kit import Database, Problem, Session, allowing
 from kit.database.engines import Pool
 from kit.database.error_responses import explained, problem_of
 from kit.database.errors import (
+    DATA,
     FAILURES,
     TABLE,
     DriverFailure,
     KnownError,
     Unreachable,
+    code_by_message,
     code_of,
+    code_of_client,
     may_be_committed,
     meaning_of,
 )
@@ -799,3 +802,16 @@ async def test_the_outcome_of_a_commit_is_unknown_only_if_the_database_does_not_
     problem = raised.value if isinstance(raised.value, Problem) else problem_of(raised.value)
     assert problem is not None
     assert (problem.status_code, problem.extra["outcome"]) == (503, outcome)
+
+
+def test_a_value_that_the_driver_refuses_is_not_a_lost_connection() -> None:
+    assert code_of_client(ValueError("invalid value")) == DATA
+
+
+def test_a_missing_column_of_sqlite_is_told_from_a_wrong_statement() -> None:
+    assert code_by_message("SQLITE_ERROR", "no such column: kit_book.title") == "42703"
+    assert code_by_message("SQLITE_ERROR", 'near "FROM": syntax error') == "statement: SQLITE_ERROR"
+
+
+def test_a_wrong_option_of_a_connection_is_told_from_a_refused_one() -> None:
+    assert code_of_client(TypeError("the server expects 2 query arguments")) == "statement: arguments"

@@ -11,6 +11,7 @@ from kit import Database, LoginLimits
 from kit.database import migrations
 from kit.database.migrations import State
 from kit.server import health
+from kit.server.health import abandoned, end_check
 from tests.engines import Client, url_for
 from tests.kit.server.test_servers import free_port
 from tests.kit.service import client_of, create_runtime, create_service, join
@@ -104,3 +105,13 @@ async def test_with_a_token_health_and_docs_respond_as_without(database: Databas
         for path in ("/health/ready", "/openapi.json?ids=newest", "/docs"):
             answer = await client.get(path)
             assert (answer.status_code, answer.text) == (200, (await anonymous.get(path)).text), path
+
+
+async def test_a_check_that_was_cancelled_is_forgotten() -> None:
+    check = asyncio.create_task(asyncio.sleep(60))
+    abandoned.add(check)
+    check.add_done_callback(end_check)
+    check.cancel()
+    await asyncio.wait([check])
+    await asyncio.sleep(0)
+    assert check not in abandoned

@@ -8,15 +8,16 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import asyncpg
 import pytest
 from sqlalchemy import make_url, text
 
 from kit import Database
-from kit.database import urls
+from kit.database import hosts, urls
 from kit.database.engines import Pool
 from kit.database.errors import FAILURES
 from kit.database.migrating import engine_for
-from kit.database.postgresql_engines import names_in
+from kit.database.postgresql_engines import RefusedConnection, connect_to_postgres, names_in
 from kit.database.url_options import driver_options
 from kit.database.urls import parsed, usable
 from tests.pgbouncer import MISSING, PROGRAM, PgBouncer
@@ -213,3 +214,14 @@ def test_the_names_of_settings_in_options_are_found_as_the_server_reads_them() -
     assert names_in("-c statement_timeout=5s -clock_timeout=1s --jit=on --Work-Mem=1MB -c a.b=c") == {
         "statement_timeout", "lock_timeout", "jit", "work_mem", "a.b"
     }  # fmt: skip
+
+
+async def test_a_server_that_refuses_the_options_of_a_connection_is_not_taken_for_a_wrong_statement(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def refuse(*_: object, **__: object) -> None:
+        raise asyncpg.UndefinedObjectError("unrecognized configuration parameter")
+
+    monkeypatch.setattr(hosts, "connect", refuse)
+    with pytest.raises(RefusedConnection, match="see the options in DATABASE_URL"):
+        await connect_to_postgres()

@@ -41,10 +41,11 @@ def test_clauses_and_assignments_end_outside_of_parentheses_and_quotes() -> None
 def family() -> dict[str, Table]:
     """Provide a table, one whose rows are deleted with its rows, and one that keeps those."""
     metadata = MetaData()
-    key: Any = {name: Column("id", Integer, primary_key=True) for name in ("old", "middle", "young")}
+    key: Any = {name: Column("id", Integer, primary_key=True) for name in ("old", "middle", "loose", "young")}
     tables = [
         Table("old", metadata, key["old"], Column("peer", ForeignKey("old.id"))),
         Table("middle", metadata, key["middle"], Column("up", ForeignKey("old.id", ondelete="cascade"))),
+        Table("loose", metadata, key["loose"], Column("up", ForeignKey("old.id", ondelete="set null"))),
         Table("young", metadata, key["young"], Column("up", ForeignKey("middle.id", ondelete="restrict"))),
     ]
     return {table.name: table for table in tables}
@@ -52,7 +53,7 @@ def family() -> dict[str, Table]:
 
 def test_a_row_that_would_be_deleted_too_may_be_kept_by_others(family: dict[str, Table]) -> None:
     with sqlite3.connect(":memory:") as connection:
-        for name in ("old (id, peer)", "middle (id, up)", "young (id, up)"):
+        for name in ("old (id, peer)", "middle (id, up)", "loose (id, up)", "young (id, up)"):
             connection.execute(f"CREATE TABLE {name}")
         connection.execute("INSERT INTO old VALUES (1, 1)")
         connection.execute("INSERT INTO middle VALUES (2, 1)")

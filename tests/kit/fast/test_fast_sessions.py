@@ -17,6 +17,7 @@ from kit.auth.ownership import RESTRICTED_READS
 from kit.database.databases import Database
 from kit.database.sessions import ReadSession, WriteSession
 from kit.fast import locked_reads
+from kit.fast.bodies import defaults_of
 from kit.fast.databases import use_fast_sessions
 from kit.fast.locked_reads import locked
 from kit.fast.mappings import mapping_of
@@ -24,6 +25,7 @@ from kit.fast.single_insert import is_insertable
 from kit.http.principals import Principal
 from kit.http.problems import Problem
 from kit.models.entities import Entity
+from tests.kit.bookshop import Shelf, ShelfCreate
 from tests.kit.fast.conftest import opened
 from tests.kit.fast.notes import Colour, FastAside, FastLabel, FastNote, FastReply, note, store
 from tests.kit.probes import acting_as, left_out
@@ -690,3 +692,14 @@ async def test_the_plain_session_notices_rows_that_a_trigger_leaves_out(plain: D
                 with pytest.raises(NotStored):
                     await session.flush()
     assert await texts(plain) == []
+
+
+class ShelfWithLabel(ShelfCreate):
+    """A body with another one in it, which becomes a related row."""
+
+    label: ShelfCreate | None = None
+
+
+def test_a_body_with_another_one_in_it_is_validated_again() -> None:
+    assert defaults_of(Shelf, ShelfCreate) is not None
+    assert defaults_of(Shelf, ShelfWithLabel) is None

@@ -5,11 +5,26 @@ from enum import StrEnum
 from typing import Annotated, Any
 
 import pytest
-from fastapi import APIRouter, Body, Cookie, Depends, File, Form, Header, Path, Query, Request, Response, UploadFile
+from fastapi import (
+    APIRouter,
+    Body,
+    Cookie,
+    Depends,
+    FastAPI,
+    File,
+    Form,
+    Header,
+    Path,
+    Query,
+    Request,
+    Response,
+    UploadFile,
+)
 from pydantic import BaseModel, Field
 from sqlmodel import select
 
 from kit import Page, ReadSession, Session, page
+from kit.query.parameters import NOTHING_DECLARED, declared_by
 from tests.kit.habits.items import HabitItem, HabitItemQuery, HabitItemRead
 
 
@@ -344,3 +359,7 @@ async def test_a_path_parameter_that_the_path_does_not_have_is_missing(router: A
 
     answer = await (await serve(router)).get("/items")
     assert (answer.status_code, answer.json()["errors"][0]["in"]) == (422, "path")
+
+
+def test_a_route_of_another_library_declares_no_parameters() -> None:
+    assert declared_by(object(), FastAPI()) is NOTHING_DECLARED

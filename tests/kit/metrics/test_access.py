@@ -7,6 +7,7 @@ import pytest
 
 from kit import Database, Service
 from kit.metrics import Access, install
+from kit.metrics.formats import with_known_formats
 from tests.engines import Client, on_sqlite
 from tests.kit.metrics.samples import Samples, read
 from tests.kit.server.test_servers import free_port
@@ -159,3 +160,8 @@ async def test_a_port_that_is_taken_ends_the_start(database: Database) -> None:
         with pytest.raises(RuntimeError, match=rf"^Port {port} of 127.0.0.1 cannot be used .*: set METRICS_PORT"):
             async with second():
                 raise AssertionError("unreachable")
+
+
+def test_a_port_of_the_metrics_answers_in_a_known_format_too() -> None:
+    respond = with_known_formats(lambda environ, _: environ["HTTP_ACCEPT"])
+    assert "abc" not in respond({"HTTP_ACCEPT": "text/plain;version=abc"}, print)

@@ -9,6 +9,7 @@ from fastapi import Depends, Request
 from starlette.staticfiles import StaticFiles
 
 from kit import CURRENT_PRINCIPAL, Caller, Claims, Principal, Problem, ReadSession, get_caller, needs_no_caller
+from kit.http.principals import UNDETERMINED
 from kit.openapi import docs
 from tests.kit.server import small
 from tests.kit.server.small import MEMBER, asking, bearer, small_service
@@ -172,3 +173,9 @@ async def test_examples_have_no_ids_if_the_database_does_not_answer(monkeypatch:
     monkeypatch.setattr(docs, "IDS_SECONDS", 0.05)
     async with asking(small_service(auth=False)) as client:
         assert (await client.get("/openapi.json?ids=newest")).status_code == 200
+
+
+def test_a_principal_that_is_not_determined_can_be_shown_but_not_asked() -> None:
+    assert UNDETERMINED.__class__.__name__ == "UndeterminedPrincipal"
+    with pytest.raises(RuntimeError, match="was not looked up"):
+        UNDETERMINED.roles  # noqa: B018  reading it raises

@@ -10,6 +10,7 @@ from fastapi import APIRouter
 from starlette.routing import Host, Mount
 
 from kit import Service, Who, allowing
+from kit.http.paths import other_slash
 from kit.server.route_listing import describe_routes
 from tests.kit.server.small import MEMBER, asking, bearer, small_service
 from tests.kit.service import FAST_PATH, install_fast_path
@@ -109,3 +110,8 @@ async def test_an_operation_that_takes_the_place_of_an_equal_one_is_served() -> 
         members.routes[:] = superusers.routes
         members.add_api_route("/other", hello)  # FastAPI notices no change of the list itself
         assert (await client.get("/hello", headers=bearer(MEMBER))).status_code == 403
+
+
+@pytest.mark.parametrize(("path", "other"), [("/a", "/a/"), ("/a/", "/a"), ("/a//", "/a//")])
+def test_one_trailing_slash_is_added_or_removed(path: str, other: str) -> None:
+    assert other_slash(path) == other
