@@ -239,5 +239,5 @@ async def test_a_renamed_column_keeps_its_declared_type(connection: Any) -> None
 
 
 def test_an_enum_of_integers_is_written_as_a_column_of_integers() -> None:
-    floors: Any = IntEnum("Floor", "GROUND TOP")
-    assert kit_type(EnumColumn(floors, None)) == "sa.BigInteger()"
+    Floor: Any = IntEnum("Floor", "GROUND TOP")  # noqa: N806  a class
+    assert kit_type(EnumColumn(Floor, None)) == "sa.BigInteger()"
