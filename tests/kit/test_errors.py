@@ -813,5 +813,9 @@ def test_a_missing_column_of_sqlite_is_told_from_a_wrong_statement() -> None:
     assert code_by_message("SQLITE_ERROR", 'near "FROM": syntax error') == "statement: SQLITE_ERROR"
 
 
+def test_a_value_that_a_function_of_sqlite_refuses_is_no_wrong_statement() -> None:
+    assert code_by_message("SQLITE_ERROR", "integer overflow") == DATA
+
+
 def test_a_wrong_option_of_a_connection_is_told_from_a_refused_one() -> None:
     assert code_of_client(TypeError("the server expects 2 query arguments")) == "statement: arguments"
