@@ -4,6 +4,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+from typing import Annotated, Any
+
+from pydantic import EmailStr, Field, TypeAdapter
+
+from kit.models.types import Money, Name
+
+NAME = Annotated[Name, Field(max_length=100)]
+INTEGER = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+FINITE = Annotated[float, Field(allow_inf_nan=False)]
+DECIMAL = Annotated[Decimal, Field(max_digits=12, decimal_places=4)]
+"""The types of fields as the generator writes them, by which their defaults are checked."""
 
 
 @dataclass(frozen=True)
@@ -19,6 +30,16 @@ class FieldType:
     default: Callable[[str], str] | None = None
     is_indexed: bool = True
     is_searched: bool = False
+
+
+def validated(kind: Any, source: Callable[[str], str]) -> Callable[[str], str]:
+    """Return `source` for defaults that a field of this type accepts. For others it raises a ValueError."""
+
+    def default(value: str) -> str:
+        TypeAdapter(kind).validate_python(value)
+        return source(value)
+
+    return default
 
 
 def text(value: str) -> str:
@@ -54,18 +75,20 @@ def numbered(text: str, numbers: Sequence[int] = (1, 2, 3)) -> list[str]:
 
 
 FIELD_TYPES = {
-    "str": FieldType("Name", "max_length=100", numbered('"{{0}} {}"'), text, is_searched=True),
+    "str": FieldType("Name", "max_length=100", numbered('"{{0}} {}"'), validated(NAME, text), is_searched=True),
     "text": FieldType("Text", "max_length=5000", ['"A few words."'], text, is_indexed=False, is_searched=True),
-    "int": FieldType("int", "", numbered("{}"), integer),
-    "float": FieldType("float", "", numbered("{}.5"), number),
+    "int": FieldType("int", "", numbered("{}"), validated(INTEGER, integer)),
+    "float": FieldType("float", "", numbered("{}.5"), validated(FINITE, number)),
     "bool": FieldType("bool", "", ["True"], boolean),
     "date": FieldType("date", "", numbered('"2026-01-0{}"'), day),
     "time": FieldType("time", "", numbered('"0{}:30:00"', (7, 8, 9))),
     "datetime": FieldType("datetime", "", numbered('"2026-01-31T0{}:30:00Z"', (7, 8, 9))),
-    "money": FieldType("Money", "", numbered('"{}9.99"'), decimal),
-    "decimal": FieldType("Decimal", "max_digits=12, decimal_places=4", numbered('"{}.5000"'), decimal),
+    "money": FieldType("Money", "", numbered('"{}9.99"'), validated(Money, decimal)),
+    "decimal": FieldType(
+        "Decimal", "max_digits=12, decimal_places=4", numbered('"{}.5000"'), validated(DECIMAL, decimal)
+    ),
     "uuid": FieldType("UUID", "", numbered('"019b0000-0000-7000-8000-00000000000{}"')),
-    "email": FieldType("EmailStr", "", numbered('"ann{}@example.com"'), text, is_searched=True),
+    "email": FieldType("EmailStr", "", numbered('"ann{}@example.com"'), validated(EmailStr, text), is_searched=True),
     "url": FieldType("AnyHttpUrl", "", numbered('"https://example.com/{}"')),
     "json": FieldType("dict[str, Any]", "", ['{"key": "value"}'], is_indexed=False),
 }

@@ -157,6 +157,7 @@ def reference(given: ParsedField, known: Mapping[str, KnownResource]) -> Field:
     if given.default is not None:
         raise NotWrittenError(f"The field {given.name} refers to a row, and can have no default: leave it out.")
     name = given.name if given.name.endswith("_id") else f"{given.name}_id"
+    check_name(name.removesuffix("_id"))  # the name of the relationship
     example = "None" if given.is_optional else f'"{{{parent.table}}}"'
     field_type = FieldType("UUID" if parent.has_uuid else "int", "", [example])
     return Field(name, field_type, given.is_optional, given.is_unique, parent=parent)

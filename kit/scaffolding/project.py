@@ -70,6 +70,19 @@ class Project:
         ]
         return next((node for node in imports if names & {one.asname or one.name for one in node.names}), None)
 
+    @cached_property
+    def names_in_main(self) -> set[str]:
+        """The names that `main.py` binds, except those of resources."""
+        bound: set[str] = set()
+        for node in self.tree.body:
+            if isinstance(node, ast.Import | ast.ImportFrom) and node is not self.imports:
+                bound |= {one.asname or one.name.partition(".")[0] for one in node.names}
+            elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                bound.add(node.name)
+            elif isinstance(node, ast.Assign | ast.AnnAssign):
+                bound |= {part.id for part in ast.walk(node) if isinstance(part, ast.Name) and is_target(part)}
+        return bound
+
     def may_contain_resources(self, module: str | None) -> bool:
         return module is not None and module not in NO_RESOURCES and (self.folder / module).is_dir()
 
@@ -94,7 +107,7 @@ class Project:
     @cached_property
     def paths(self) -> dict[str, str]:
         """The file that declares a path, by its first segment, such as `invoices` for `/invoices/…`."""
-        found = {"docs": "the kit", "health": "the kit"}
+        found = dict.fromkeys(("docs", "health", "metrics"), "the kit")
         for path in self.modules():
             found |= dict.fromkeys(re.findall(r'prefix="/([^/"{]+)', path.read_text()), str(path.name))
         return found
@@ -109,6 +122,10 @@ class Project:
             first = next(node for node in self.tree.body if not is_docstring(node))
             inserts.append(((first.lineno, 0), f"from {self.package} import {name}\n"))
         return inserted(self.source, inserts)
+
+
+def is_target(name: ast.Name) -> bool:
+    return isinstance(name.ctx, ast.Store)
 
 
 SourcePosition = tuple[int, int]

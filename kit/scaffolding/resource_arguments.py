@@ -55,9 +55,16 @@ class ResourceArguments:
             raise NotWrittenError(f"A resource cannot be called {self.name}, which is a kind of module.")
         if (project.folder / project.package / f"{self.name}.py").exists():
             raise NotWrittenError(f"{project.package}/{self.name}.py exists: take another name, or remove it.")
+        self.check_unused(project)
+
+    def check_unused(self, project: Project) -> None:
+        """Raise a NotWrittenError if something else in the project or in Python has the name."""
         taken = names_in_use() & {self.name, class_of(self.name)}
         if taken:
             raise NotWrittenError(f"A resource cannot be called {self.name}: {min(taken)} is already in use.")
+        if self.name in project.names_in_main:
+            hint = f"use a longer name, as in room_{self.name}"
+            raise NotWrittenError(f"A resource cannot be called {self.name}: main.py has this name already: {hint}.")
         if hasattr(builtins, self.name):
             hint = f"use a longer name, as in room_{self.name}"
             raise NotWrittenError(f"A resource cannot be called {self.name}, which is a builtin of Python: {hint}.")

@@ -14,6 +14,8 @@ pytestmark = pytest.mark.no_fast_path
 
 MAIN = '''"""A zoo."""
 
+import calendar
+
 from zoo import (
     keeper,
     token,
@@ -21,6 +23,10 @@ from zoo import (
 
 ANIMALS = (keeper, token)
 RESOURCES = (*ANIMALS, keeper)
+app = object()
+
+
+def measure(): ...
 '''
 KEEPER = """
 class Keeper(KeeperBase, Entity, table=True):
@@ -212,6 +218,18 @@ def test_a_project_without_resources_gets_its_first(zoo: Path) -> None:
         ({"NAME": "models"}, "plural"),
         ({"NAME": "common"}, "kind of module"),
         ({"NAME": "doc"}, "/docs is taken by the kit"),
+        ({"NAME": "metric"}, "/metrics is taken by the kit"),
+        ({"NAME": "measure"}, "main.py has this name already: use a longer name, as in room_measure"),
+        ({"NAME": "calendar"}, "main.py has this name already"),
+        ({"NAME": "app"}, "main.py has this name already: use a longer name, as in room_app"),
+        ({"NAME": "cat", "FIELDS": "version_id:keeper"}, "Every resource has a field version"),
+        ({"NAME": "cat", "FIELDS": "age:int=99999999999999999999"}, "no default of age"),
+        ({"NAME": "cat", "FIELDS": "weight:float=nan"}, "no default of weight"),
+        ({"NAME": "cat", "FIELDS": "price:money=1.234"}, "no default of price"),
+        ({"NAME": "cat", "FIELDS": "price:money=-1"}, "no default of price"),
+        ({"NAME": "cat", "FIELDS": "size:decimal=1234567890123.5"}, "no default of size"),
+        ({"NAME": "cat", "FIELDS": "name:str="}, "no default of name"),
+        ({"NAME": "cat", "FIELDS": "mail:email=nobody"}, "no default of mail"),
         ({"NAME": "cat", "PLURAL": "keepers"}, "/keepers is taken by keeper.py"),
         ({"NAME": "cat", "FIELDS": "name"}, "name:type"),
         ({"NAME": "cat", "FIELDS": "name:string"}, "string of the field name is not known"),
