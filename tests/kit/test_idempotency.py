@@ -92,7 +92,7 @@ async def conflict_once(book_id: Id, session: Session) -> dict[str, int]:
     book = found(await session.get(Book, book_id))
     attempts.append(book_id)
     if len(attempts) == 1:
-        await session.exec(update(Book).values(version=Book.version + 1).execution_options(synchronize_session=False))
+        await session.exec(update(Book).values(version=Book.version + 2).execution_options(synchronize_session=False))
     book.copies += 1
     await session.flush()
     return {"attempt": len(attempts)}

@@ -34,7 +34,7 @@ async def lock_two(first_id: Id, second_id: Id, session: Session) -> dict[str, i
 async def always_conflict(book_id: Id, session: Session) -> None:
     """Write a row that another transaction always changes first."""
     book = found(await session.get(Book, book_id))
-    await session.exec(update(Book).values(version=Book.version + 1).execution_options(synchronize_session=False))
+    await session.exec(update(Book).values(version=Book.version + 2).execution_options(synchronize_session=False))
     book.copies += 1
     attempts.append(book_id)
     await session.flush()

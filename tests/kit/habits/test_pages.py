@@ -23,10 +23,10 @@ pytestmark = pytest.mark.parametrize("way", ["resource", "fast"], indirect=True)
 
 
 class HabitShelf(HabitEntity, table=True):
-    __tablename__ = "habit_shelf"
+    __tablename__ = "shelf_of_habits"
     name: str = Field(max_length=20, index=True)
     room: str = Field(default="hall", max_length=20)
-    above_id: int | None = Field(default=None, foreign_key="habit_shelf.id", sa_type=BIGINT)
+    above_id: int | None = Field(default=None, foreign_key="shelf_of_habits.id", sa_type=BIGINT)
     below: list["HabitShelf"] = Relationship()
     pots: list["HabitPot"] = Relationship(back_populates="shelf", sa_relationship_kwargs={"order_by": "HabitPot.id"})
     labels: list["HabitShelfLabel"] = Relationship()
@@ -36,7 +36,7 @@ class HabitShelf(HabitEntity, table=True):
 class HabitPot(Deletable, HabitEntity, table=True):
     __tablename__ = "habit_pot"
     name: str = Field(max_length=20)
-    shelf_id: int | None = Field(default=None, foreign_key="habit_shelf.id", sa_type=BIGINT)
+    shelf_id: int | None = Field(default=None, foreign_key="shelf_of_habits.id", sa_type=BIGINT)
     shelf: HabitShelf | None = Relationship(back_populates="pots")
     seeds: list["HabitSeed"] = Relationship(sa_relationship_kwargs={"order_by": "HabitSeed.id"})
 
@@ -68,8 +68,8 @@ class HabitLink(SQLModel, registry=REGISTRY):
 class HabitShelfLabel(HabitLink, table=True):
     """A link table with a primary key of two columns."""
 
-    __tablename__ = "habit_shelf_label"
-    shelf_id: int = Field(foreign_key="habit_shelf.id", primary_key=True, sa_type=BIGINT)
+    __tablename__ = "label_of_habits"
+    shelf_id: int = Field(foreign_key="shelf_of_habits.id", primary_key=True, sa_type=BIGINT)
     seed_id: int = Field(foreign_key="habit_seed.id", primary_key=True, sa_type=BIGINT)
     seed: HabitSeed = Relationship(sa_relationship_kwargs={"lazy": "raise"})
 
@@ -211,7 +211,7 @@ async def test_an_order_of_the_conditions_of_a_query_variant_is_refused(
         lambda: select(Shelf, Shelf.id),
         lambda: select(Shelf.id, Shelf.name),
         lambda: select(Shelf).with_only_columns(Shelf.id),
-        lambda: select(Shelf).from_statement(text("SELECT * FROM habit_shelf")),
+        lambda: select(Shelf).from_statement(text("SELECT * FROM shelf_of_habits")),
         lambda: union(select(Shelf), select(Shelf)),
         lambda: Shelf,
     ],
