@@ -112,6 +112,20 @@ def test_a_storage_of_limits_is_memory_or_redis(monkeypatch: pytest.MonkeyPatch)
     assert "secret" not in str(end.value)
 
 
+@pytest.mark.parametrize("place", ["host:99999", "host:x", "host:0", "host/abc", ":secret@[::1]:/1"])
+def test_a_redis_has_numbers_as_port_and_database(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIMITS_URL", f"redis://{place}")
+    with pytest.raises(SystemExit, match=r"^Setting LIMITS_URL: must have numbers as port and database") as end:
+        load()
+    assert "secret" not in str(end.value)
+
+
+@pytest.mark.parametrize("place", ["host", "u:p:x@host:6379/0?health_check_interval=5", "[::1]", ":secret@[::1]:1/1"])
+def test_a_redis_may_have_a_user_and_an_address_of_each_kind(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIMITS_URL", f"redis://{place}")
+    assert load().limits_url.get_secret_value() == f"redis://{place}"
+
+
 ORIGINS = [
     "shop.example.com",
     "https://shop.example.com/",

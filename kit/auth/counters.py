@@ -1,6 +1,7 @@
 """Counters of rate limits: hits per key and time window, in the memory of this process or in a shared Redis."""
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator
 from contextlib import suppress
 from importlib import import_module
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from redis.asyncio import ConnectionPool
 
 MEMORY, REDIS = "memory://", ("redis://", "rediss://")
+PORT, MAX_PORT = re.compile(r":([^:@\]]*)$"), 65_535
 CHECK_SECONDS = 1.0
 """The timeout of the check whether Redis answers."""
 STRATEGIES = {
@@ -28,8 +30,15 @@ A fixed window begins with its first hit. A moving window is the time until now,
 
 def refuse_other_storage(url: str) -> None:
     """Raise a ValueError unless the URL is `memory://` or the URL of a Redis server."""
-    if url != MEMORY and not url.startswith(REDIS):
+    if url == MEMORY:
+        return
+    if not url.startswith(REDIS):
         raise ValueError("must be memory://, redis://… or rediss://…")
+    server, _, database = url.partition("://")[2].partition("?")[0].partition("/")
+    port = PORT.search(server)
+    is_port = port is None or (port[1].isdecimal() and 0 < int(port[1]) <= MAX_PORT)
+    if not is_port or not re.fullmatch(r"\d*", database):
+        raise ValueError("must have numbers as port and database, as in redis://host:6379/0")
 
 
 class MemoryWindow:
