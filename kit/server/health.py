@@ -4,12 +4,14 @@ import asyncio
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
+from weakref import WeakKeyDictionary
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse, Response
 
 from kit.database import preparation
+from kit.database.databases import Database
 from kit.database.error_responses import unready
 from kit.database.errors import FAILURES
 from kit.openapi.responses import failure
@@ -19,9 +21,13 @@ from kit.server.shutdown import Shutdown
 
 OK, UNREACHABLE, INCOMPLETE, UNKNOWN = "ok", "unreachable", "incomplete", "unknown"
 CHECK_SECONDS = 2.0
-"""The timeout of the check of the database. A probe must get a response before it gives up itself."""
-abandoned: set[asyncio.Task[Any]] = set()
-"""The cancelled checks of a database that does not answer, until they have ended."""
+"""The timeout of a probe. It must get a response before it gives up itself."""
+GIVE_UP_SECONDS = 30.0
+"""The timeout of a check, which goes on after its probe was answered.
+
+To break off a connection takes another one, to cancel its statement. While a database hangs, probes must not send one
+request of this kind after the other: PgBouncer 1.18 ended by them.
+"""
 
 
 class Alive(BaseModel):
@@ -80,19 +86,14 @@ class DatabaseState(NamedTuple):
     lacks: Mapping[str, Any] = MappingProxyType({})
 
 
-async def state_of_database(runtime: Runtime) -> DatabaseState:
-    """Return the state of the database, within `CHECK_SECONDS`.
+checks: WeakKeyDictionary[Database, asyncio.Task[DatabaseState]] = WeakKeyDictionary()
+"""The last check of each database."""
 
-    After that it does not wait for the end of the cancelled check, which may take as long again: to break off a
-    connection waits for the server, too.
-    """
-    check = asyncio.create_task(read_database(runtime))
-    abandoned.add(check)
-    check.add_done_callback(end_check)
-    try:
-        done, _ = await asyncio.wait([check], timeout=CHECK_SECONDS)
-    finally:
-        check.cancel()
+
+async def state_of_database(runtime: Runtime) -> DatabaseState:
+    """Return the state of the database, within `CHECK_SECONDS`. A probe joins a check that is running."""
+    check = running_check(runtime)
+    done, _ = await asyncio.wait([check], timeout=CHECK_SECONDS)
     if done:
         return check.result()
     return DatabaseState(
@@ -100,17 +101,19 @@ async def state_of_database(runtime: Runtime) -> DatabaseState:
     )
 
 
-def end_check(check: asyncio.Task[Any]) -> None:
-    """Forget a check that has ended. Its exception, such as that of a broken connection, is not logged."""
-    abandoned.discard(check)
-    if not check.cancelled():
-        check.exception()
+def running_check(runtime: Runtime) -> "asyncio.Task[DatabaseState]":
+    """Return the check of the database that is running; a new one if there is none in this event loop."""
+    check = checks.get(runtime.database)
+    if check is None or check.done() or check.get_loop() is not asyncio.get_running_loop():
+        check = checks[runtime.database] = asyncio.create_task(read_database(runtime))
+    return check
 
 
 async def read_database(runtime: Runtime) -> DatabaseState:
     try:
-        state = await preparation.read_state(runtime.database)
-    except FAILURES:
+        async with asyncio.timeout(GIVE_UP_SECONDS):
+            state = await preparation.read_state(runtime.database)
+    except (*FAILURES, OSError):  # also one while the connection is broken off
         return DatabaseState({"database": UNREACHABLE, "schema": UNKNOWN}, "The database cannot be reached.")
     if state.missing or state.absent:
         lacks = {"missing": state.missing or state.absent}

@@ -11,7 +11,6 @@ from kit import Database, LoginLimits
 from kit.database import migrations
 from kit.database.migrations import State
 from kit.server import health
-from kit.server.health import abandoned, end_check
 from tests.engines import Client, url_for
 from tests.kit.server.test_servers import free_port
 from tests.kit.service import client_of, create_runtime, create_service, join
@@ -76,25 +75,33 @@ async def test_the_process_is_alive_in_any_case(client: Client) -> None:
     assert (await client.get("/health/live")).json() == {"status": "alive"}
 
 
-async def never(_: Database) -> State:
-    """Stand in for a query of a database that does not answer: breaking it off takes time, and fails."""
-    try:
-        await asyncio.sleep(60)
-    finally:
-        await asyncio.sleep(0.2)
+async def test_probes_share_the_check_of_a_database_that_does_not_answer(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started, answered = list[int](), asyncio.Event()
+
+    async def read_slowly(_: Database) -> State:
+        started.append(1)
+        await answered.wait()
         raise ConnectionResetError
 
-
-async def test_a_database_that_does_not_answer_is_unreachable(
-    database: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(migrations, "read_state", never)
+    monkeypatch.setattr(migrations, "read_state", read_slowly)
     monkeypatch.setattr(health, "CHECK_SECONDS", 0.05)
-    status, answer = await ready(database)
-    assert (status, answer["detail"]) == (503, "The database has not answered within 0.05 s.")
-    assert answer["checks"] == {"database": "unreachable", "schema": "unknown"}
-    await asyncio.wait(health.abandoned)
-    assert "never retrieved" not in caplog.text
+    for _ in range(3):
+        status, answer = await ready(database)
+        assert (status, answer["detail"]) == (503, "The database has not answered within 0.05 s.")
+        assert answer["checks"] == {"database": "unreachable", "schema": "unknown"}
+    answered.set()
+    assert (await ready(database))[1]["detail"] == "The database cannot be reached."
+    assert len(started) == 1
+    assert (await ready(database))[1]["detail"] == "The database cannot be reached."
+    assert len(started) == 2
+
+
+async def test_a_check_that_takes_too_long_is_given_up(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(migrations, "read_state", lambda _: asyncio.sleep(60))
+    monkeypatch.setattr(health, "GIVE_UP_SECONDS", 0.01)
+    assert (await ready(database))[1]["detail"] == "The database cannot be reached."
 
 
 @pytest.mark.parametrize("auth", [True, False])
@@ -105,13 +112,3 @@ async def test_with_a_token_health_and_docs_respond_as_without(database: Databas
         for path in ("/health/ready", "/openapi.json?ids=newest", "/docs"):
             answer = await client.get(path)
             assert (answer.status_code, answer.text) == (200, (await anonymous.get(path)).text), path
-
-
-async def test_a_check_that_was_cancelled_is_forgotten() -> None:
-    check = asyncio.create_task(asyncio.sleep(60))
-    abandoned.add(check)
-    check.add_done_callback(end_check)
-    check.cancel()
-    await asyncio.wait([check])
-    await asyncio.sleep(0)
-    assert check not in abandoned
