@@ -74,7 +74,7 @@ class ReadOnlySession(CheckedSession):
             self.trusted_connection(execution_options=IN_TRANSACTION)
 
     def connection(self, bind_arguments: Any = None, execution_options: Any = None) -> Connection:
-        """Return a connection that refuses writes too. It has begun a transaction, unless options are given."""
+        """Return a read-only connection, in a transaction unless options are given."""
         connection = super().connection(bind_arguments, execution_options)
         if not execution_options:
             self.begin_transaction()

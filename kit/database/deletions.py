@@ -45,7 +45,7 @@ def changing_keys(tables: Iterable[Any]) -> Iterator[ForeignKeyConstraint]:
 
 
 def stored_value(row: Any, column: Column[Any]) -> Any:
-    """Return the value of a column as the database has it, before a change that is not flushed."""
+    """Return the stored value of a column, without a pending change."""
     attribute = inspect(row).attrs[inspect(type(row)).get_property_by_column(column).key]
     return attribute.history.deleted[0] if attribute.history.deleted else attribute.value
 

@@ -47,7 +47,7 @@ def is_upsert(state: ORMExecuteState) -> bool:
 
 
 def is_synchronized(state: ORMExecuteState) -> bool:
-    """Return whether SQLAlchemy sets or expires the changed attributes of the loaded rows, and raises their version."""
+    """Return whether SQLAlchemy itself updates or expires the loaded rows that the statement changes."""
     is_single_update = state.is_update and not state.is_executemany
     return is_single_update and state.execution_options.get("synchronize_session", "auto") in (
         "auto",
@@ -57,7 +57,7 @@ def is_synchronized(state: ORMExecuteState) -> bool:
 
 
 def reload_versions(session: GuardedSession, entity: type[Entity], versions: list[tuple[Entity, int]]) -> None:
-    """Set the versions that this statement has raised.
+    """Update the loaded versions of the rows whose version this statement has raised.
 
     A version that is higher by more was also raised by another transaction: the row is stale, as it is without this.
     """
