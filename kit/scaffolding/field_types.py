@@ -60,8 +60,6 @@ def number(value: str) -> str:
 
 def decimal(value: str) -> str:
     chosen = Decimal(value)
-    if not chosen.is_finite():
-        raise ValueError(value)
     return f"Decimal({chosen})" if chosen.as_tuple().exponent == 0 else f'Decimal("{chosen}")'
 
 
