@@ -1,7 +1,7 @@
-"""Conversions: the SQL that converts the values of a column to another type, the same on both databases.
+"""Conversions: the SQL that converts the values of a column to another type, with the same results on both databases.
 
-A conversion has an expression for each database, and a condition for the values that cannot be converted without a
-loss. A migration counts these before it changes anything. Without a known conversion that is every value.
+A migration counts the values that a conversion would change, and stops if there are any. Between types without a known
+conversion these are all values except NULL.
 """
 
 from collections.abc import Callable
@@ -11,7 +11,10 @@ from kit.database.storage_kinds import Kind
 
 
 class Conversion(NamedTuple):
-    """Expressions and conditions in the SQL of SQLite and of PostgreSQL. An empty condition refuses no value."""
+    """The SQL of a conversion for each database: the expression, and the condition for values that it would change.
+
+    No value is refused if the condition is empty.
+    """
 
     sqlite: str
     postgresql: str
@@ -34,12 +37,12 @@ def conversion(column: str, old: Kind | None, new: Kind | None) -> Conversion | 
 
 
 def unknown(c: str) -> Conversion:
-    """Return the conversion of NULL alone."""
+    """Return the conversion between types without a known one. It refuses all values except NULL."""
     return Conversion("NULL", "NULL", f"{c} IS NOT NULL", f"{c} IS NOT NULL", is_known=False)
 
 
 def of_decimals(c: str, old: Kind, new: Kind) -> Conversion:
-    """Return a conversion from or to decimals. Those that SQLite stores as text have none."""
+    """Return a conversion from or to decimals. There is none for those that SQLite stores as text."""
     kinds = [kind for kind in (old, new) if kind.name == "decimal"]
     rule = DECIMALS.get((old.name, new.name))
     if rule is None or any(kind.places is None or not kind.is_number for kind in kinds):

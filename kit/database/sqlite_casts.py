@@ -1,8 +1,8 @@
-"""Casts of SQLite: copies the values of a column into a column of another type, or refuses to.
+"""Checked casts: on SQLite, a migration that changes the type of a column stops if a cast would change values.
 
 SQLite's CAST never fails: `CAST('Room 1' AS INTEGER)` is 0, and `CAST('2026-01-31' AS DATE)` is 2026. Therefore the
-values are compared before the table is altered. `sqlite_using` in `alter_column` is an expression that is used
-instead of the cast, as `postgresql_using` is on PostgreSQL.
+values are compared before the table is altered. The argument `sqlite_using` of `alter_column` is an expression that
+replaces the cast, as `postgresql_using` does on PostgreSQL.
 """
 
 from typing import Any
@@ -24,7 +24,7 @@ class CheckedCasts(SQLiteImpl):
     def cast_for_batch_migrate(
         self, existing: Column[Any], existing_transfer: dict[str, Any], new_type: TypeEngine[Any]
     ) -> None:
-        """Set the expression that copies a column. Raises a CommandError if a cast would change values."""
+        """Set the expression that computes the new values. Raises a CommandError if a cast would change values."""
         source = existing_transfer["expr"]
         if (using := self.using.pop((source.table.name, source.name), None)) is not None:
             existing_transfer["expr"] = literal_column(using)
@@ -44,7 +44,7 @@ class CheckedCasts(SQLiteImpl):
 
 
 def is_changed(source: Column[Any], new_type: TypeEngine[Any]) -> ColumnElement[bool]:
-    """Return the condition for values that a cast changes, or that are none of the new type."""
+    """Return the condition for values that a cast changes, or that the new type does not have."""
     if isinstance(new_type, JSON):
         return not_(func.json_valid(source))
     if isinstance(new_type, Uuid):

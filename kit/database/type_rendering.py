@@ -32,9 +32,9 @@ def render_type(kind: str, thing: object, context: AutogenContext) -> str | Lite
 
 
 def moment_column(thing: UTCDateTime | DateTime, context: AutogenContext) -> str:
-    """Return the source of the type of moments in UTC; of naive ones if a model or PostgreSQL has declared these.
+    """Return the source of the type of a datetime column: naive if a model or PostgreSQL declares it so, else in UTC.
 
-    SQLite has one type for both, so that one of its columns is taken for a moment in UTC.
+    SQLite has one type for both. Therefore the type of a reflected column is taken as in UTC.
     """
     is_sqlite = context is not None and context.dialect is not None and context.dialect.name == "sqlite"
     is_declared = type(thing) is DateTime or not is_sqlite

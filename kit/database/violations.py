@@ -1,7 +1,7 @@
-"""Violations: the constraint that a database error names, with its table and columns.
+"""Violations: the constraint that a database error reports, with its table and columns.
 
-PostgreSQL reports the table, the constraint and mostly the columns. SQLite has only a message, with the columns of a
-UNIQUE or NOT NULL, or the name of another constraint.
+PostgreSQL reports the table, the constraint and mostly the columns. The message of SQLite has the columns of a UNIQUE
+or NOT NULL constraint, and the name of any other constraint.
 """
 
 import re
@@ -20,19 +20,19 @@ Columns = Sequence[Column[Any]]
 
 
 class Violation(NamedTuple):
-    """A violated constraint. `thing` is None if it is unknown, and `columns` are empty.
+    """A violated constraint or unique index; None if no model declares it. `columns` are empty if they are unknown.
 
-    `is_referred`: other rows refer to the row that is changed or deleted. Otherwise its own values are refused.
+    `is_referred`: a foreign key of other rows, which refer to the row that is changed or deleted.
     """
 
     table: Table | None = None
-    thing: Any = None
+    constraint: Any = None
     columns: Columns = ()
     is_referred: bool = False
 
 
 def violation_of(failure: Exception) -> Violation:
-    """Return the constraint that a failure of the database names."""
+    """Return the constraint that an error of the database reports."""
     driver: Any = getattr(failure, "orig", None)
     details = getattr(driver, "__cause__", None) or driver  # asyncpg's own exception, if SQLAlchemy has wrapped it
     if found := getattr(details, "violated", None):  # set by `name_reference`
@@ -61,27 +61,31 @@ def _of_sqlite(text: str, written: Table | None) -> Violation:
 
 def _of_postgresql(table: Table, details: Any, statement: str) -> Violation:
     name, detail = getattr(details, "constraint_name", None) or "", getattr(details, "detail", None) or ""
-    thing, key = named(table, name), KEY_OF_DETAIL.search(detail)
-    if isinstance(thing, ForeignKeyConstraint):
-        is_referred = key is not None and is_of_referred(key[1], thing, table_of(statement))
-        return Violation(table, thing, list(thing.columns), is_referred)
+    constraint, key = named(table, name), KEY_OF_DETAIL.search(detail)
+    if isinstance(constraint, ForeignKeyConstraint):
+        is_referred = key is not None and is_of_referred(key[1], constraint, table_of(statement))
+        return Violation(table, constraint, list(constraint.columns), is_referred)
     column = getattr(details, "column_name", None) or column_of_argument(str(details), statement)
     columns = named_columns(table, [column]) or columns_named(table, name) or (mentioned(table, key[1]) if key else [])
-    return Violation(table, thing, columns)
+    return Violation(table, constraint, columns)
 
 
-def is_of_referred(key: str, thing: ForeignKeyConstraint, written: Table | None) -> bool:
-    """Return whether the columns `key` in PostgreSQL's detail are those to which a foreign key refers, not its own."""
-    own, referred = [column.name for column in thing.columns], [element.column.name for element in thing.elements]
-    if own == referred:  # the same names in both tables
-        return written is not None and written is not thing.table
+def is_of_referred(key: str, foreign_key: ForeignKeyConstraint, written: Table | None) -> bool:
+    """Return whether `key`, the columns in PostgreSQL's detail, are in the table to which the foreign key refers.
+
+    `written` is the table of the failed statement. It decides if the columns have the same names in both tables.
+    """
+    own = [column.name for column in foreign_key.columns]
+    referred = [element.column.name for element in foreign_key.elements]
+    if own == referred:
+        return written is not None and written is not foreign_key.table
     return [name.strip(' "') for name in key.split(",")] == referred
 
 
 def named(table: Table, name: str) -> Any:
     """Return the constraint or index of a table with this name; None if it has none."""
-    things: list[Any] = [*table.constraints, *table.indexes]
-    return next((thing for thing in things if name and str(thing.name) == name), None)
+    declared: list[Any] = [*table.constraints, *table.indexes]
+    return next((each for each in declared if name and str(each.name) == name), None)
 
 
 def named_columns(table: Table, names: Sequence[str | None]) -> list[Column[Any]]:
@@ -94,16 +98,17 @@ def columns_named(table: Table, name: str) -> list[Column[Any]]:
     If it has none, or no model declares it, return the column in its name (`ck_table_column`), or the columns that its
     expressions, or its name, mention.
     """
-    thing = named(table, name)
-    columns = [] if thing is None else [column for column in thing.columns if column.table is table]
+    constraint = named(table, name)
+    columns = [] if constraint is None else [column for column in constraint.columns if column.table is table]
     in_name = named_columns(table, [name[3:].removeprefix(f"{table.name}_")])
-    expressions = " ".join(map(str, expressions_of(thing)))
+    expressions = " ".join(map(str, expressions_of(constraint)))
     return columns or in_name or mentioned(table, expressions or re.sub(rf"^{table.name}_|_check$", "", name))
 
 
-def expressions_of(thing: Any) -> Sequence[Any]:
+def expressions_of(constraint: Any) -> Sequence[Any]:
     """Return the condition of a CHECK, or the expressions of an index."""
-    return [thing.sqltext] if isinstance(thing, CheckConstraint) else getattr(thing, "expressions", ())
+    is_check = isinstance(constraint, CheckConstraint)
+    return [constraint.sqltext] if is_check else getattr(constraint, "expressions", ())
 
 
 def mentioned(table: Table, text: str) -> list[Column[Any]]:

@@ -22,7 +22,7 @@ log = logging.getLogger("kit")
 
 
 class Refusal(NamedTuple):
-    """The status of a refusal, and the detail of its problem."""
+    """A reason to refuse a request head: the status of the response, and the detail of its problem."""
 
     status: HTTPStatus
     detail: str
