@@ -32,10 +32,13 @@ def has_git(folder: Path) -> bool:
 
 
 def files_of(folder: Path) -> list[str]:
-    """Return the files of a project, relative to its folder: those that git tracks; without git, all files."""
+    """Return the files of a project, relative to its folder: those that git does not ignore; without git, all files.
+
+    New files are among them before they are added to git, because the changed `main.py` already imports them.
+    """
     if has_git(folder):
-        listed = git(folder, "ls-files", "-z").split("\0")
-        return [name for name in listed if name and (folder / name).is_file()]
+        listed = git(folder, "ls-files", "--cached", "--others", "--exclude-standard", "-z").split("\0")
+        return sorted(name for name in listed if name and (folder / name).is_file())
     found = []
     for parent, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not matches(name, NO_FILES)]
