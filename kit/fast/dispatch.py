@@ -15,6 +15,7 @@ from opentelemetry import _logs, metrics, trace
 from starlette._utils import get_route_path
 from starlette.convertors import StringConvertor
 from starlette.middleware.errors import ServerErrorMiddleware
+from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match, WebSocketRoute
@@ -94,12 +95,18 @@ class Dispatch:
 
     def __init__(self, app: ASGIApp, service: Service) -> None:
         self.app, self.service = app, service
+        self.is_in_place = self.can_replace(app)
+        """Whether requests with a shortcut do not skip middleware of the application."""
         self.built_for: object = None
         self.steps: dict[tuple[str, str], list[Step]] = {}
         """The routes by method and first path segment, in the order of declaration."""
         self.any_method: dict[str, list[Step]] = {}
         """The routes by first path segment, for all methods."""
         self.has_low_priority_routes = False
+
+    def can_replace(self, app: ASGIApp) -> bool:
+        """Return whether `app` has no layers but Starlette's handlers of exceptions and the router."""
+        return type(app) is ExceptionMiddleware
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve the request, or pass it on.
@@ -163,7 +170,7 @@ class Dispatch:
     def build(self) -> None:
         """Build the tables of routes. If another library has replaced a function in `skipped`, they are empty."""
         permissions = self.service.runtime.permissions
-        if replaced(self.skipped):
+        if replaced(self.skipped) or not self.is_in_place:
             self.steps = {}
         else:
             self.build_tables()
@@ -210,6 +217,10 @@ class OuterDispatch(Dispatch):
         providers = ("tracer_provider", "meter_provider", "logger_provider")
         self.has_providers = any(service._telemetry[name] for name in providers)  # type: ignore[literal-required]
         self.has_own_stack = not is_original(type(service).build_middleware_stack)
+
+    def can_replace(self, app: ASGIApp) -> bool:
+        """Return True: `is_outermost` checks the layers with each request, because middleware can be added."""
+        return True
 
     def is_outermost(self) -> bool:
         """Return whether the application has no layers but those of FastAPI. Libraries may also replace its stack."""

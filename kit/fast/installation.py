@@ -2,6 +2,8 @@
 
 from importlib import import_module
 
+from starlette.middleware import Middleware
+
 from kit.fast.databases import failing_shortcuts, use_fast_sessions
 from kit.fast.dispatch import Dispatch, OuterDispatch
 from kit.fast.pages import fast_page
@@ -23,5 +25,5 @@ def install(service: Service, *, coalesce: bool = True, group: bool = True) -> N
 
     service.starters.append(choose_shortcuts)
     service.runtime.fast_page = fast_page
-    service.add_middleware(Dispatch, service=service)
+    service.user_middleware.append(Middleware(Dispatch, service=service))  # inside of all that was or will be added
     service.wrap_in_middleware(OuterDispatch(service.all_layers, service))

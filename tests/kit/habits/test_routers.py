@@ -8,7 +8,10 @@ import pytest
 from fastapi import APIRouter, Depends, Header, HTTPException, Query, Request, Response
 from starlette.convertors import CONVERTOR_TYPES, Convertor
 from starlette.endpoints import HTTPEndpoint
+from starlette.middleware import Middleware
+from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from kit import Service, Session, allowing, metrics
 from kit.metrics import Access
@@ -290,6 +293,34 @@ async def test_middleware_of_the_application_surrounds_every_operation(router: A
     async with client_of(service) as client:
         answer = await client.get("/a")
     assert (answer.json(), answer.headers["x-signed"]) == ("a", "/a")
+
+
+class Gate:
+    """Middleware that lets no request through."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        respond = self.app if scope["type"] == "lifespan" else PlainTextResponse("closed", 403)
+        await respond(scope, receive, send)
+
+
+async def test_middleware_is_not_skipped_whenever_it_was_added(router: APIRouter, new_service: Any) -> None:
+    @router.get("/a")
+    async def read() -> str:
+        return "a"
+
+    def append(service: Service) -> None:
+        service.user_middleware.append(Middleware(Gate))
+
+    given = new_service(router, middleware=[Middleware(Gate)])
+    appended, added = new_service(router), new_service(router)
+    append(appended)
+    added.add_middleware(Gate)
+    for service in (given, appended, added):
+        async with service.router.lifespan_context(service), client_of(service) as client:
+            assert (await client.get("/a")).status_code == 403
 
 
 async def test_the_log_shows_the_path_with_the_prefix_of_the_inclusion(
