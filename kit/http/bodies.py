@@ -116,6 +116,8 @@ class BufferedRequest(Request):
     """The body, after it was read. Empty if it was refused."""
     is_limited: ClassVar[bool] = False
     """Whether a body with more than `limit` bytes is refused. Otherwise it is not kept for other requests."""
+    keeps_digits: ClassVar[bool] = False
+    """Whether numbers of a JSON body keep the digits that a float does not (`WrittenNumber`)."""
     max_values: int = MAX_VALUES
     """The maximum number of values of a JSON body."""
 
@@ -188,7 +190,7 @@ class BufferedRequest(Request):
     async def json(self) -> Any:
         """Return the parsed body. Raises a 400 if it is not JSON, and a 413 if it has too many values."""
         if not hasattr(self, "_parsed"):
-            self._parsed = parse(await self.body(), self.max_values)
+            self._parsed = parse(await self.body(), self.max_values, keeps_digits=self.keeps_digits)
         return self._parsed
 
     def form(self, **limits: Any) -> Any:

@@ -2,13 +2,14 @@
 
 import json
 import re
-from collections.abc import Sequence
-from itertools import accumulate
+from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate, islice
 from typing import Any, NoReturn
 from unicodedata import is_normalized
 
 from kit.http.encoding import TooManyMarksError, composed, refuse_many_marks
-from kit.http.problems import Problem, error, invalid, malformed, too_large
+from kit.http.numbers import NumberRangeError, bounded_float, written_number
+from kit.http.problems import MAX_ERRORS, Problem, error, fragment, invalid, malformed, too_large
 
 MAX_VALUES = 40_000
 """The maximum number of values in a document. Parsing and validating that many takes less than 0.1 s."""
@@ -22,17 +23,18 @@ TEXT = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\Z)', re.DOTALL)
 """A string in a document, also one that the document does not end."""
 
 
-def parse(body: bytes, max_values: int = MAX_VALUES) -> Any:
+def parse(body: bytes, max_values: int = MAX_VALUES, *, keeps_digits: bool = False) -> Any:
     """Return the value of a document in UTF-8, with or without a byte-order mark.
 
-    Raises a 413 for too many values, a 422 for text with too many combining marks in a row, and a 400 for wrong syntax
-    or encoding, too deep nesting, duplicate keys, and integers with too many digits.
+    `keeps_digits`: numbers with more digits than a float keeps are `WrittenNumber`s. Raises a 413 for too many values,
+    a 422 for numbers beyond the range of floats and text with too many combining marks in a row, and a 400 for wrong
+    syntax or encoding, too deep nesting, duplicate keys, and integers with too many digits.
     """
     if len(body) > max_values:  # a value takes at least a byte
         refuse_many_values(body, max_values)
     try:
         text = body.decode("utf-8-sig")
-        value = DECODER.decode(text)
+        value = decoded(text, WRITTEN if keeps_digits else PLAIN)
         return value if is_composed(text) else compose(value)
     except UnicodeDecodeError as failure:
         raise malformed("The body is not UTF-8.") from failure
@@ -44,6 +46,36 @@ def parse(body: bytes, max_values: int = MAX_VALUES) -> Any:
         raise invalid([error("body", "#", str(failure), "combining_marks")]) from failure
     except ValueError as failure:
         raise malformed(f"The body has a number with more than {MAX_DIGITS} digits.") from failure
+
+
+def decoded(text: str, decoder: json.JSONDecoder) -> Any:
+    """Return the value of a document. Raises a 422 that points at the first numbers beyond the range of floats."""
+    try:
+        return decoder.decode(text)
+    except NumberRangeError as failure:
+        places = islice(places_beyond_range(LOCATING.decode(text)), MAX_ERRORS)
+        errors = [error("body", fragment(place), str(failure), "number_range") for place in places]
+        raise invalid(errors) from failure
+
+
+BEYOND_RANGE = object()
+"""The value of `LOCATING` for a number beyond the range of floats."""
+
+
+def _float_or_mark(text: str) -> object:
+    try:
+        return bounded_float(text)
+    except NumberRangeError:
+        return BEYOND_RANGE
+
+
+def places_beyond_range(value: Any) -> Iterator[tuple[int | str, ...]]:
+    """Yield the paths of the numbers beyond the range of floats in a value of `LOCATING`."""
+    if value is BEYOND_RANGE:
+        yield ()
+    parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, part in parts:
+        yield from ((name, *place) for place in places_beyond_range(part))
 
 
 def refuse_many_values(body: bytes, limit: int) -> None:
@@ -104,5 +136,11 @@ def _without_duplicates(members: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     return value
 
 
-DECODER = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=_without_duplicates)
-"""The decoder of all requests. Constructing one takes as long as parsing a body."""
+def _decoder(parse_float: Callable[[str], Any]) -> json.JSONDecoder:
+    return json.JSONDecoder(
+        parse_constant=_refuse_constant, parse_float=parse_float, object_pairs_hook=_without_duplicates
+    )
+
+
+PLAIN, WRITTEN, LOCATING = map(_decoder, (bounded_float, written_number, _float_or_mark))
+"""The decoders of all requests. Constructing one takes as long as parsing a body."""

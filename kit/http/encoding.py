@@ -86,13 +86,18 @@ def marks_of_unicode() -> str:
     return "".join(sorted({*filter(combining, characters), *composite}))
 
 
-def as_text(value: object) -> str:
-    """Return a value as text that orjson cannot encode: a decimal, or asyncpg's UUID. Raises a TypeError for others."""
+def encodable(value: object) -> str | float:
+    """Return a value that orjson cannot encode as one that it can. Raises a TypeError for other types.
+
+    These are decimals, asyncpg's UUIDs, and subclasses of floats.
+    """
     if isinstance(value, Decimal):
         return format(value, "f")  # without an exponent
     if isinstance(value, UUID):  # asyncpg's UUIDs are a subclass, which orjson does not encode
         return str(value)
+    if isinstance(value, float):
+        return float(value)
     raise TypeError(f"{type(value).__name__} cannot be encoded as JSON")
 
 
-to_json: Callable[[Any], bytes] = partial(orjson.dumps, default=as_text, option=orjson.OPT_UTC_Z)
+to_json: Callable[[Any], bytes] = partial(orjson.dumps, default=encodable, option=orjson.OPT_UTC_Z)

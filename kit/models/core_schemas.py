@@ -20,13 +20,13 @@ from kit.models.json_values import (
     plain_zero,
     storable_duration,
     storable_json,
+    whole_number,
 )
 
 ANY_INTEGER = core_schema.int_schema(strict=True)
 ANY_NUMBER = core_schema.float_schema(strict=True, allow_inf_nan=False)
 INTEGER = core_schema.union_schema(
-    [ANY_INTEGER, core_schema.chain_schema([core_schema.float_schema(strict=True), core_schema.int_schema()])],
-    mode="left_to_right",
+    [ANY_INTEGER, core_schema.no_info_plain_validator_function(whole_number)], mode="left_to_right"
 )
 
 
@@ -63,7 +63,8 @@ ACCEPTED: dict[str, CoreSchema] = {
         core_schema.decimal_schema(strict=True),
         written(NUMBER, core_schema.decimal_schema()),
         core_schema.chain_schema([
-            core_schema.union_schema([ANY_INTEGER, ANY_NUMBER], mode="left_to_right"), core_schema.decimal_schema(),
+            core_schema.union_schema([ANY_INTEGER, core_schema.is_instance_schema(float)], mode="left_to_right"),
+            core_schema.decimal_schema(),
         ]),
     ),
     "date": first_of("date_type", core_schema.date_schema(strict=True), written(DATE, core_schema.date_schema())),

@@ -10,6 +10,8 @@ from typing import Any, LiteralString
 
 from pydantic_core import PydanticCustomError
 
+from kit.http.numbers import WrittenNumber
+
 DATE = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
 CLOCK = r"[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,9})?)?"
 MOMENT = DATE + r"[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})"
@@ -25,6 +27,13 @@ MIN_INTEGER, MAX_INTEGER = -(2**63), 2**63 - 1
 MAX_DEPTH = 64
 """The maximum nesting depth of a JSON value, below the limits of the serializers and databases."""
 LONGEST_DURATION = timedelta(microseconds=2**63 - 1)
+
+
+def whole_number(value: object) -> int:
+    """Return the integer that a float is. Raises pydantic's error for other values."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    raise PydanticCustomError("int_type", "Input should be a valid integer")
 
 
 def in_utc(moment: datetime) -> datetime:
@@ -77,19 +86,33 @@ def storable(text: str) -> str:
     return text
 
 
-def storable_json(value: Any, depth: int = 0) -> Any:
+def storable_json(value: Any) -> Any:
     """Return a JSON value. Raises pydantic's error if JSON cannot represent it, or a database cannot store it."""
+    refuse_unstorable(value)
+    return with_plain_floats(value)
+
+
+def with_plain_floats(value: Any) -> Any:
+    """Return a JSON value in which each `WrittenNumber` is a usual float, which all encoders of JSON know."""
+    if type(value) is dict:
+        return {name: with_plain_floats(part) for name, part in value.items()}
+    if type(value) is list:
+        return [with_plain_floats(part) for part in value]
+    return float(value) if type(value) is WrittenNumber else value
+
+
+def refuse_unstorable(value: Any, depth: int = 0) -> None:
+    """Raise pydantic's error for a value that JSON cannot represent, or that a database cannot store."""
     if depth > MAX_DEPTH:
         raise PydanticCustomError("json_depth", "Input should be nested at most {depth} deep", {"depth": MAX_DEPTH})
     for part in parts_of(value):
-        storable_json(part, depth + 1)
+        refuse_unstorable(part, depth + 1)
     if isinstance(value, str):
         storable(value)
     elif isinstance(value, float) and not math.isfinite(value):
         raise PydanticCustomError("finite_number", "Input should be a finite number")
     elif isinstance(value, int) and not MIN_INTEGER <= value <= MAX_INTEGER:
         raise PydanticCustomError("json_integer", "Integers should fit into 64 bits")
-    return value
 
 
 def parts_of(value: Any) -> Iterable[Any]:

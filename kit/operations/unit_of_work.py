@@ -65,6 +65,7 @@ class OperationRequest(BufferedRequest):
     """A request to an operation. The maximum size of its body is that of the operation, or of the settings."""
 
     is_limited: ClassVar[bool] = True
+    keeps_digits: ClassVar[bool] = True
 
     @property
     def limit(self) -> int:

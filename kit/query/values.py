@@ -12,6 +12,7 @@ from pydantic_core import PydanticCustomError
 from sqlalchemy import BigInteger
 from sqlalchemy.types import TypeEngine
 
+from kit.http.numbers import OUT_OF_RANGE, NumberRangeError, bounded_float
 from kit.models.bounds import digits_of
 from kit.models.json_values import CLOCK, DATE, DURATION, NUMBER
 from kit.models.kinds import Shape
@@ -69,6 +70,14 @@ def whole_moment(value: object) -> object:
     return f"{day}T{clock}{offset.replace(' ', '+')}" if clock else f"{day}T00:00:00Z"
 
 
+def in_range(value: object) -> object:
+    """Return a value. Raises pydantic's error for the text of a number beyond the range of floats."""
+    try:
+        return bounded_float(value) if isinstance(value, str) else value
+    except NumberRangeError:
+        raise PydanticCustomError("number_range", OUT_OF_RANGE) from None
+
+
 only_integers = written(INTEGER, "int_parsing")
 YesNo = Annotated[bool, BeforeValidator(yes_or_no), pydantic.WithJsonSchema({"type": "boolean"})]
 ESTIMATED: dict[str, Any] = {"anyOf": [{"type": "boolean"}, {"const": "estimated"}]}
@@ -80,7 +89,7 @@ PLAIN: dict[str, Any] = {
     "email": Phrase,
     "boolean": YesNo,
     "datetime": Time,
-    "number": Annotated[float, pydantic.Field(allow_inf_nan=False), written(FLOAT, "float_parsing")],
+    "number": Annotated[float, BeforeValidator(in_range), written(FLOAT, "float_parsing")],
     "date": Annotated[date, written(re.compile(DATE), "date_parsing")],
     "time": Annotated[time, written(re.compile(CLOCK), "time_parsing")],
     "duration": Annotated[timedelta, written(re.compile(DURATION), "time_delta_parsing")],

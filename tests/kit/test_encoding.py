@@ -7,6 +7,7 @@ from uuid import UUID
 import pytest
 
 from kit.http.encoding import to_json
+from kit.http.numbers import written_number
 
 NOON = datetime(2026, 11, 21, 12, 0, 0, 1, UTC)
 
@@ -16,6 +17,10 @@ def test_times_end_in_z_and_money_and_uuids_are_text() -> None:
     assert to_json(values) == (
         b'["2026-11-21T12:00:00.000001Z","2026-11-21T12:00:00.000001Z","9.90","00000000-0000-0000-0000-000000000007"]'
     )
+
+
+def test_a_number_with_more_digits_than_a_float_is_rounded_to_one() -> None:
+    assert to_json([written_number("0.1234567890123456789")]) == b"[0.12345678901234568]"
 
 
 def test_a_value_that_cannot_be_encoded_is_an_error() -> None:

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from httpx import Response
 from pydantic_core import PydanticCustomError
 
 from kit import Database, Service
@@ -284,3 +285,59 @@ def test_json_that_cannot_be_stored_is_refused(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setattr(json_values, "MAX_DEPTH", 1)
     with pytest.raises(PydanticCustomError):
         json_values.storable_json(value)
+
+
+EXACT_NUMBERS = [
+    ("any_amount", "12345678901234567890.123456789", "12345678901234567890.123456789"),
+    ("any_amount", "0.12345678901234567890", "0.1234567890123456789"),
+    ("any_amount", "1.5E3", "1500"),
+    ("amount", "99999999.990000000000", "99999999.99"),
+    ("whole", "9007199254740993.0", 9007199254740993),
+    ("whole", "1.23456789012345e18", 1234567890123450000),
+    ("ratio", "0.1234567890123456789", 0.12345678901234568),
+    ("attributes", '{"a": [0.1234567890123456789, 1e2]}', {"a": [0.12345678901234568, 100.0]}),
+]
+"""Numbers as JSON has them, which a float does not keep, and their values in the response."""
+
+
+@pytest.mark.parametrize(("name", "number", "shown"), EXACT_NUMBERS)
+async def test_a_number_keeps_the_digits_that_its_type_has(
+    client: Client, plain_service: Service, name: str, number: str, shown: Any
+) -> None:
+    async with client_of(plain_service) as plain:
+        for sender in (client, plain):
+            answer = await post_json(sender, name, number)
+            assert (answer.status_code, answer.json()["value"]) == (201, shown)
+            assert (await client.get(answer.headers["Location"])).json()["value"] == shown
+
+
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [
+        ("any_amount", "1234567890123456789012345678901.5"),
+        ("any_amount", "0.1234567890123456789012345678901"),
+        ("amount", "1.00000000000000000001"),
+        ("whole", "1.00000000000000000001"),
+        ("whole", "9223372036854775807.5"),
+        *[(name, number) for name in ("any_amount", "ratio", "whole") for number in ("1e-400", "-1e400")],
+    ],
+)
+async def test_a_number_that_its_type_cannot_keep_is_refused(client: Client, name: str, number: str) -> None:
+    answer = await post_json(client, name, number)
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "#/value")
+
+
+async def test_a_number_beyond_the_range_of_floats_is_refused_by_its_place_in_the_body(client: Client) -> None:
+    answer = await post_json(client, "attributes", '{"a": [0.0, 0e-400, {"b": 1e-400}], "c": 1e400}')
+    assert [error["pointer"] for error in answer.json()["errors"]] == ["#/value/a/2/b", "#/value/c"]
+
+
+@pytest.mark.parametrize("text", ["1e-400", "-0.01e-350", "1e400"])
+async def test_a_filter_beyond_the_range_of_floats_is_refused(client: Client, text: str) -> None:
+    answer = await client.get("/specimens/ratio/", params={"value": text})
+    assert [error["type"] for error in answer.json()["errors"]] == ["number_range"]
+
+
+async def post_json(client: Client, name: str, value: str) -> Response:
+    headers = {"Content-Type": "application/json"}
+    return await client.post(f"/specimens/{name}/", content=f'{{"value": {value}}}', headers=headers)

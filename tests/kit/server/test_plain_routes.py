@@ -75,6 +75,21 @@ async def test_bodies_of_plain_routes_have_bounds(make: Callable[[], Service]) -
         assert (await client.post("/streamed", content=MANY, headers=JSON)).status_code == 200
 
 
+async def test_numbers_of_plain_routes_are_floats_and_in_their_range() -> None:
+    service = small_service(auth=False)
+
+    @service.post("/types")
+    async def types(body: Annotated[Any, Body()]) -> list[str]:
+        return [type(part).__name__ for part in body]
+
+    async with asking(service) as client:
+        answer = await client.post("/types", content=b"[0.1234567890123456789, 1e2]", headers=JSON)
+        assert answer.json() == ["float", "float"]
+        for number in ("1e-400", "-1e400"):
+            refused = await client.post("/types", content=f"[1, {number}]", headers=JSON)
+            assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "#/1")
+
+
 async def test_a_route_class_of_the_user_reads_bodies_as_it_likes() -> None:
     class Counting(APIRoute):
         def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
