@@ -1,6 +1,7 @@
 """Problem details (RFC 9457): the format of all error responses."""
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, TypeVar
@@ -37,6 +38,9 @@ MESSAGES = {
     "mapping_type": "Input should be a valid mapping",
 }
 """Replacements, by type of error, for messages of pydantic that contain the input or an exception about it."""
+LEAP_SECOND = re.compile(r"([0-9-]{10}[Tt ])?[0-9]{2}:[0-9]{2}:60(\.[0-9]+)?([Zz]|[ +-][0-9]{2}:[0-9]{2})?")
+"""A time in RFC 3339 with second 60, which neither Python nor the databases have."""
+NO_LEAP_SECONDS = "Leap seconds cannot be stored: send second 59, or second 0 of the next minute"
 MAX_DETAIL = 5000
 """The maximum length of a message, because validators of the application may repeat the input."""
 
@@ -139,10 +143,18 @@ def describe(failure: ErrorDetails | Mapping[str, Any], body: Any = None) -> dic
         pointer = fragment(path_in(body, failure))
     else:  # the names of members of unions are texts too
         pointer = ".".join([str(part) for part in path if part is path[0] or isinstance(part, int)])
+    if is_leap_second(failure):
+        return error(str(where), pointer, NO_LEAP_SECONDS, "leap_second")
     message = MESSAGES.get(failure["type"], failure["msg"])[:MAX_DETAIL]
     if failure["type"] == "union_tag_invalid" and "ctx" in failure:
         message = f"{message}: {failure['ctx']['expected_tags']}"
     return error(str(where), pointer, message, failure["type"])
+
+
+def is_leap_second(failure: ErrorDetails | Mapping[str, Any]) -> bool:
+    """Return whether an error of pydantic is about a time with second 60."""
+    is_of_time, given = failure["type"].startswith(("datetime_", "time_")), failure.get("input")
+    return is_of_time and isinstance(given, str) and LEAP_SECOND.fullmatch(given) is not None
 
 
 def fragment(path: Iterable[int | str]) -> str:

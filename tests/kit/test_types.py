@@ -338,6 +338,25 @@ async def test_a_filter_beyond_the_range_of_floats_is_refused(client: Client, te
     assert [error["type"] for error in answer.json()["errors"]] == ["number_range"]
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("moment", "2016-12-31T23:59:60Z"),
+        ("moment", "2017-01-01t00:59:60.123456789+01:00"),
+        ("maybe_moment", "2016-12-31 23:59:60z"),
+        ("clock", "23:59:60"),
+    ],
+)
+async def test_a_leap_second_is_refused_in_bodies_and_filters(client: Client, name: str, value: str) -> None:
+    path = f"/specimens/{name}/"
+    in_body = await client.post(path, json={"value": value})
+    in_bulk = await client.post(f"{path}bulk", json=[{"value": value}])
+    in_filters = [await client.get(path, params={filtered: value}) for filtered in ("value", "value__lt", "value__in")]
+    for answer in (in_body, in_bulk, *in_filters):
+        (fault,) = answer.json()["errors"]
+        assert (answer.status_code, fault["type"], "second 59" in fault["detail"]) == (422, "leap_second", True)
+
+
 async def post_json(client: Client, name: str, value: str) -> Response:
     headers = {"Content-Type": "application/json"}
     return await client.post(f"/specimens/{name}/", content=f'{{"value": {value}}}', headers=headers)
