@@ -57,8 +57,8 @@ class IncomingBody:
         self.receive_on, self.memory, self.caller = receive, memory, caller
         self.waiting: deque[Message] = deque()
         self.reserved = self.size = 0
-        self.is_complete = self.has_arrived = False
-        """`is_complete`: the whole body was received. `has_arrived`: `read_ahead` has ended."""
+        self.is_complete = self.has_begun = self.has_arrived = False
+        """`is_complete`: the whole body was received. `has_begun`, `has_arrived`: `read_ahead` has begun, has ended."""
 
     async def read_ahead(self, scope: Scope, limit: int) -> bool:
         """Read the body before the request is served. Returns False if the client has disconnected.
@@ -67,6 +67,7 @@ class IncomingBody:
         read by a handler for uploads. Raises a 408 if the body is slower than `MIN_RATE`, and a 429 or 503 if there is
         no memory for it.
         """
+        self.has_begun = True
         announced = dict(scope["headers"]).get(b"content-length", b"0")
         is_long = not announced.isdigit() or int(announced) > limit
         self.started = asyncio.get_running_loop().time()
@@ -214,14 +215,28 @@ class BufferedRequest(Request):
             yield request
 
 
+def expects_continue(scope: Scope) -> bool:
+    """Return whether the client waits for a 100 (Continue) before it sends the body (RFC 9110, section 10.1.1).
+
+    The server sends it when the application receives the first part of the body.
+    """
+    is_expected = any(name == b"expect" and value.lower() == b"100-continue" for name, value in scope["headers"])
+    return is_expected and scope.get("http_version") != "1.0"
+
+
+def refuse_announced(given: Mapping[bytes, bytes], limit: int) -> None:
+    """Raise a 413 if the Content-Length among the headers `given` is larger than `limit` bytes."""
+    announced = given.get(b"content-length", b"")
+    if announced.isdigit() and int(announced) > limit:
+        raise too_large(limit)
+
+
 async def read_body(receive: Receive, given: Mapping[bytes, bytes], limit: int) -> bytes:
     """Read the whole body. `given` are the headers of the request.
 
     Raises a 413 if the body, or its Content-Length, is larger than `limit` bytes, and a 400 if the client disconnects.
     """
-    announced = given.get(b"content-length", b"")
-    if announced.isdigit() and int(announced) > limit:
-        raise too_large(limit)
+    refuse_announced(given, limit)
     body, is_complete = bytearray(), False
     while not is_complete:
         message = await receive()

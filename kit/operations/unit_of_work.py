@@ -23,7 +23,7 @@ from kit.database.error_responses import explained
 from kit.database.errors import FAILURES, may_be_committed
 from kit.database.retry import READ_SECONDS, WRITE_SECONDS, retried_after
 from kit.database.sessions import HAS_COMMITTED, ReadSession, WriteSession
-from kit.http.bodies import BufferedRequest, refuse_encoded, refuse_other_than_json
+from kit.http.bodies import BufferedRequest, refuse_announced, refuse_encoded, refuse_other_than_json
 from kit.http.etags import etag_with_digest, is_fresh, not_modified, weak_etag
 from kit.http.paths import full_path
 from kit.http.problems import Problem, too_large
@@ -149,11 +149,19 @@ async def _read_body(runtime: Runtime, route: "Operation", request: Request, giv
             raise too_large(limit)
         return
     request.max_values = runtime.max_body_values
+    if b"expect" in given:  # the client sends the body after the head has been accepted
+        refuse_announced(given, limit)
+        _refuse_other_media(route, request, given)
     if await request.read(given, limit, is_shared=request.scope["method"] in SAFE):
-        if b"content-encoding" in given:
-            refuse_encoded(headers(request.scope, b"content-encoding"))
-        if route.body_field is not None and not route.takes_form:
-            refuse_other_than_json(given, is_patch=request.method == "PATCH")
+        _refuse_other_media(route, request, given)
+
+
+def _refuse_other_media(route: "Operation", request: Request, given: Mapping[bytes, bytes]) -> None:
+    """Raise a 415 for a body with a coding, or of another type than JSON where this is read."""
+    if b"content-encoding" in given:
+        refuse_encoded(headers(request.scope, b"content-encoding"))
+    if route.body_field is not None and not route.takes_form:
+        refuse_other_than_json(given, is_patch=request.method == "PATCH")
 
 
 def _attempts_of(request: Request) -> Iterator[Request]:

@@ -1,17 +1,19 @@
 """Admission: limits the requests and streams that are served concurrently. Others wait for a moment, or are refused.
 
-A request gets a slot when its body is complete, so that slow clients occupy none. Callers are served in turns.
+A request gets a slot when its body is complete, so that slow clients occupy none. Callers are served in turns. A client
+that waits for a 100 (Continue) sends its body after the head has been accepted; its request has no slot meanwhile.
 """
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 from weakref import WeakKeyDictionary
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from kit.http.bodies import IncomingBody
+from kit.http.bodies import IncomingBody, expects_continue
 from kit.http.fairness import CURRENT_CALLER, CURRENT_LANE, REQUESTS, Caller, caller_of, lane_of
 from kit.http.paths import path_in_application
 from kit.http.problems import Problem, render
@@ -114,6 +116,9 @@ class Admission:
     async def serve_with_body(self, request: "AdmittedRequest") -> None:
         body = IncomingBody(request.receive, request.slots.bodies, request.caller)
         try:
+            if expects_continue(request.scope):
+                await self.serve_complete(request, partial(self.receive_expected, request, body))
+                return
             is_there = await body.read_ahead(request.scope, self.read_ahead)
             if is_there:
                 await self.serve_complete(request, body.receive)
@@ -124,15 +129,25 @@ class Admission:
         finally:
             body.release()
 
+    async def receive_expected(self, request: "AdmittedRequest", body: IncomingBody) -> Message:
+        """Receive a part of a body that the client sends after a 100 (Continue). The first call reads ahead.
+
+        Raises the problems of `IncomingBody.read_ahead`, and a 429 or 503 if there is no slot for the request any more.
+        """
+        if not body.has_begun:
+            request.release_slot()
+            await body.read_ahead(request.scope, self.read_ahead)
+            if not request.takes_slot() and (refusal := await request.wait_for_slot()) is not None:
+                raise refusal
+        return await body.receive()
+
     async def serve_complete(self, request: "AdmittedRequest", receive: Receive) -> None:
-        caller, lane, requests = request.caller, request.lane, request.slots.requests
-        if not requests.take(caller, lane) and not await requests.wait(caller, MAX_WAIT_SECONDS, lane):
-            exceeds_share = requests.exceeds_share(caller)
-            await request.refuse(too_many() if exceeds_share else busy("Too many requests at once; try again.", "busy"))
+        if not request.takes_slot() and (refusal := await request.wait_for_slot()) is not None:
+            await request.refuse(refusal)
             return
-        CURRENT_CALLER.set(caller)
-        CURRENT_LANE.set(lane)
-        request.scope[REQUESTS] = requests
+        CURRENT_CALLER.set(request.caller)
+        CURRENT_LANE.set(request.lane)
+        request.scope[REQUESTS] = request.slots.requests
         try:
             await self.app(request.scope, receive, request.send)
         except Exception:
@@ -171,7 +186,7 @@ class AdmittedRequest:
 
     headers: Sequence[Header] = ()
     """The header fields of the rate limits, which are added to the response."""
-    is_stream = is_refused = False
+    is_stream = is_refused = has_slot = False
 
     def __init__(self, slots: Slots, caller: Caller, lane: str, scope: Scope, receive: Receive, send: Send) -> None:
         self.slots, self.caller, self.lane = slots, caller, lane
@@ -195,20 +210,36 @@ class AdmittedRequest:
     async def refuse(self, problem: Problem) -> None:
         await render(self.scope, problem)(self.scope, self.receive, self.send)
 
+    def takes_slot(self) -> bool:
+        self.has_slot = self.slots.requests.take(self.caller, self.lane)
+        return self.has_slot
+
+    async def wait_for_slot(self) -> Problem | None:
+        """Wait for a slot, after `takes_slot` has returned False. Returns the refusal if there is none in time."""
+        self.has_slot = await self.slots.requests.wait(self.caller, MAX_WAIT_SECONDS, self.lane)
+        if self.has_slot:
+            return None
+        exceeds_share = self.slots.requests.exceeds_share(self.caller)
+        return too_many() if exceeds_share else busy("Too many requests at once; try again.", "busy")
+
+    def release_slot(self) -> None:
+        if self.has_slot:
+            self.slots.requests.release(self.caller, self.lane)
+            self.has_slot = False
+
     async def become_stream(self) -> None:
         if not self.slots.enter_stream(self.caller):
             outcome = "not_applied" if self.scope["method"] in ("GET", "HEAD") else "unknown"
             await self.refuse(busy(TOO_MANY_STREAMS, "streams", outcome))
             self.is_refused = True
             raise RefusedStreamError
-        self.slots.requests.release(self.caller, self.lane)
+        self.release_slot()
         self.is_stream = True
 
     def leave(self) -> None:
         if self.is_stream:
             self.slots.leave_stream(self.caller)
-        else:
-            self.slots.requests.release(self.caller, self.lane)
+        self.release_slot()
 
 
 def has_body(scope: Scope) -> bool:

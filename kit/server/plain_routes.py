@@ -16,10 +16,11 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from kit.http.bodies import BufferedRequest, is_json, refuse_encoded
+from kit.http.bodies import BufferedRequest, expects_continue, is_json, refuse_encoded
 from kit.http.problems import Problem
 from kit.http.request_headers import headers
 from kit.http.texts import compose_query
+from kit.operations.callers import check_permission, get_caller
 from kit.operations.route import Operation
 from kit.operations.unit_of_work import OperationRequest
 from kit.runtime import Runtime, runtime_of
@@ -101,6 +102,8 @@ class ReadRoute(APIRoute):
             if not isinstance(getattr(request.scope["app"], "runtime", None), Runtime):
                 return await handle(request)
             request.__class__ = self.request_class
+            if expects_continue(request.scope):
+                await check_caller(request)
             response = await handle(request)
             if isinstance(response, FileResponse):
                 ignore_other_ranges(request.scope)
@@ -119,6 +122,15 @@ class ReadOperation(ReadRoute):
     """An operation whose route class has a `get_route_handler` of its own, which may read the body too."""
 
     request_class = OperationRequest
+
+
+async def check_caller(request: Request) -> None:
+    """Check the permission before the body is read. FastAPI does it afterwards, and while there are overrides only it.
+
+    Raises a 401 or 403.
+    """
+    if not request.scope["app"].dependency_overrides:
+        await check_permission(request, await get_caller(request))
 
 
 def has_own_limit(scope: Scope) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kit.auth.authentication import PRINCIPAL
+from kit.http.bodies import expects_continue
 from kit.http.codings import MIN_SIZE, VARIES, varies
 from kit.http.events import COUNTS
 from kit.http.problems import render
@@ -36,7 +37,7 @@ It returns False, without an effect, if the response has to be sent by messages.
 """
 ACCEPTABLE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 """The accepted values of `X-Request-ID`. A request with another value gets a new id."""
-ID_HEADER = b"x-request-id"
+ID_HEADER, EXPECT = b"x-request-id", b"expect"
 CLOSING = (b"connection", b"close")
 NO_CONTENT, NOT_MODIFIED = 204, 304
 CONTENT_TYPE, ACCEPT_ENCODING = b"content-type", b"accept-encoding"
@@ -81,6 +82,8 @@ class RequestLog:
             return
         started, method = time.perf_counter(), scope["method"]
         inner = served_as_get(scope) if method == "HEAD" else scope
+        if EXPECT in exchange.given and expects_continue(scope):
+            receive = exchange.receiving(receive)
         try:
             await self.app(inner, receive, exchange.send)
         except (Exception, asyncio.CancelledError) as failure:
@@ -142,11 +145,23 @@ class Exchange:
         self.is_head, self.request_id = scope.get("method") == "HEAD", request_id
         self.status = self.size = 0
         """`size`: the number of bytes of the body that were sent."""
+        self.is_expected = False
+        """Whether the client waits for a 100 (Continue), and may send the next request without the body otherwise."""
         self.is_complete = self.is_cut_off = False
         """`is_cut_off`: `send` has raised a `ResponseEndedError`, because the response to HEAD was complete."""
         self.compression: Compression | None = None
         self.withheld: Message | None = None
         """The start of a response, held back because it may be FastAPI's refusal of a too large body."""
+
+    def receiving(self, receive: Receive) -> Receive:
+        """Return a function that receives the body for which the client waits for a 100 (Continue)."""
+        self.is_expected = True
+
+        async def receive_expected() -> Message:
+            self.is_expected = False
+            return await receive()
+
+        return receive_expected
 
     async def send(self, message: Message) -> None:
         """Send a message of the application, compressed if the body is suitable and the client accepts it."""
@@ -222,7 +237,7 @@ class Exchange:
             completed.append(PRIVATE)
         if self.scope.get("scheme") == "https" and HSTS[0] not in given:
             completed.append(HSTS)
-        if self.shutdown.has_begun:
+        if self.shutdown.has_begun or self.is_expected:
             completed.append(CLOSING)
         return completed
 

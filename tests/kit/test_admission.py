@@ -296,6 +296,41 @@ async def test_a_body_that_is_announced_as_long_is_left_to_the_handler(admission
     assert await Upload(admission_without_wait, content_length="1001").answer() == (413, b"too large")
 
 
+EXPECTING = {"expect": "100-continue", "content_length": "3"}
+
+
+async def test_a_body_that_waits_for_permission_to_be_sent_takes_no_slot(admission_without_wait: Admission) -> None:
+    expecting = Upload(admission_without_wait, **EXPECTING)
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert admission_without_wait.slots.requests.free == 1
+    quick = Upload(admission_without_wait, content_length="5")
+    quick.arrive(5, is_last=True)
+    assert await quick.answer() == (200, b"5")
+    expecting.arrive(3, is_last=True)
+    assert await expecting.answer() == (200, b"3")
+    assert (admission_without_wait.slots.requests.free, admission_without_wait.slots.bodies.used) == (1, {})
+
+
+async def test_an_expected_body_that_finds_no_slot_is_refused_in_the_handler(
+    admission_without_wait: Admission, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(admission, "MAX_WAIT_SECONDS", 0)
+    expecting = Upload(admission_without_wait, **EXPECTING)
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert admission_without_wait.slots.requests.take("another")
+    expecting.arrive(3, is_last=True)
+    with pytest.raises(Problem, match="Too many requests at once"):
+        await asyncio.wait_for(expecting.task, TIMEOUT_SECONDS)
+    assert admission_without_wait.slots.requests.free == 0
+
+
+async def test_an_expected_body_that_is_too_slow_is_a_408(admission_without_wait: Admission) -> None:
+    assert (await Upload(admission_without_wait, **EXPECTING).answer())[0] == 408
+    assert admission_without_wait.slots.requests.free == 1
+
+
 async def test_while_others_wait_the_greedy_caller_is_told_so_by_a_429(requests: AdmissionClient) -> None:
     inside, waiting = await requests.enter(LIMIT), await requests.wait(LIMIT)
     other = Upload(requests.admission_layer, "10.0.0.9", content_length="0")
