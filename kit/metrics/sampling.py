@@ -13,6 +13,7 @@ from kit.metrics import Access
 from kit.metrics.exposition import Exposition
 from kit.metrics.formats import with_known_formats
 from kit.metrics.measurements import Measurements
+from kit.metrics.separate_port import only_metrics
 from kit.metrics.workers import VARIABLE
 
 log = logging.getLogger("kit")
@@ -73,7 +74,7 @@ class Sampling:
             return
         try:
             self.server, _ = start_http_server(self.access.port, self.access.host, self.exposition.registry)
-            self.server.set_app(with_known_formats(make_wsgi_app(self.exposition.registry)))
+            self.server.set_app(only_metrics(with_known_formats(make_wsgi_app(self.exposition.registry))))
         except OSError as failure:
             if VARIABLE not in os.environ:
                 address = f"Port {self.access.port} of {self.access.host}"

@@ -1,6 +1,8 @@
 """Who may read the metrics, where, and in which format."""
 
+from collections.abc import AsyncIterator
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -145,7 +147,7 @@ async def test_with_a_port_of_their_own_the_metrics_are_there_alone(database: Da
         assert (await client.get("/metrics")).status_code == 404
         answer = await prometheus.get(f"http://127.0.0.1:{port}/metrics")
         assert Samples(answer.text).sum("http_requests_in_flight") == 0
-        other = await prometheus.get(f"http://127.0.0.1:{port}/", headers={"Accept": "text/plain;version=x"})
+        other = await prometheus.get(f"http://127.0.0.1:{port}/metrics", headers={"Accept": "text/plain;version=x"})
         assert (other.status_code, other.headers["Content-Type"]) == (200, f"{TEXT_FORMAT}; charset=utf-8")
     async with httpx.AsyncClient() as prometheus:
         with pytest.raises(httpx.ConnectError):
@@ -165,3 +167,45 @@ async def test_a_port_that_is_taken_ends_the_start(database: Database) -> None:
 def test_a_port_of_the_metrics_answers_in_a_known_format_too() -> None:
     respond = with_known_formats(lambda environ, _: environ["HTTP_ACCEPT"])
     assert "abc" not in respond({"HTTP_ACCEPT": "text/plain;version=abc"}, print)
+
+
+@pytest.fixture
+async def port_reader(database: Database) -> AsyncIterator[Client]:
+    """Provide a client of the separate port of the metrics."""
+    port = free_port()
+    (companion,) = shop(database, Access(port=port)).companions
+    async with companion(), httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+        yield client
+
+
+@on_sqlite
+async def test_a_port_of_the_metrics_answers_head_as_get(port_reader: Client) -> None:
+    for path in ("/metrics", "/metrics/?name[]=http_requests_in_flight"):
+        got, head = await port_reader.get(path), await port_reader.head(path)
+        assert (head.status_code, head.content, head.headers["Content-Type"]) == (200, b"", got.headers["Content-Type"])
+        assert int(head.headers["Content-Length"]) > 0
+
+
+@on_sqlite
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/", 404),
+        ("GET", "/favicon.ico", 404),
+        ("GET", "/metrics/x", 404),
+        ("POST", "/\u00e9", 404),
+        ("HEAD", "/x", 404),
+        ("POST", "/metrics", 405),
+        ("OPTIONS", "/metrics", 405),
+    ],
+)
+async def test_a_port_of_the_metrics_answers_nothing_else(
+    port_reader: Client, method: str, path: str, status: int
+) -> None:
+    answer = await port_reader.request(method, path, headers={"X-Request-ID": "mine"})
+    assert (answer.status_code, answer.headers["X-Request-ID"]) == (status, "mine")
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert answer.headers.get("Allow") == (None if status == 404 else "GET, HEAD")
+    if method != "HEAD":
+        problem = answer.json()
+        assert (problem["status"], problem["instance"], problem["request_id"]) == (status, quote(path), "mine")
