@@ -43,6 +43,11 @@ def full_path(scope: Scope) -> str:
     return quote(whole, SAFE_IN_PATHS, errors="replace")
 
 
+def root_of(scope: Scope) -> str:
+    """Return `root_path` without a trailing slash, percent-encoded, as `full_path` has it."""
+    return quote(str(scope.get("root_path", "")).rstrip("/"), SAFE_IN_PATHS, errors="replace")
+
+
 def path_in_application(scope: Scope) -> str:
     """Return the path without `root_path`, as the routes of the application declare it."""
     root, path = str(scope.get("root_path", "")).rstrip("/"), str(scope["path"])

@@ -21,6 +21,7 @@ from starlette.responses import Response
 from kit.database.errors import FAILURES, code_of
 from kit.database.sessions import HAS_COMMITTED, WriteSession
 from kit.http.events import COUNTS
+from kit.http.paths import root_of
 from kit.http.problems import Problem
 from kit.models.entities import now
 from kit.operations.failures import handled, is_temporary
@@ -40,6 +41,8 @@ UNANSWERED, INTERRUPTED = 0, 1
 MAX_DELAY_SECONDS = 60
 """A request without a response has failed, with its process, if its deadline passed this number of seconds ago."""
 NOT_STORED = ("content-length", "set-cookie", "date")
+LOCATION, PREFIX = "location", "x-forwarded-prefix"
+"""`PREFIX`: the name, among the stored headers, of the prefix that `Location` has: a later request may have another."""
 LOCK_TIMEOUT = "55P03"
 INSERT: Mapping[str, Any] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
 locks: WeakValueDictionary[tuple[asyncio.AbstractEventLoop, bytes], asyncio.Lock] = WeakValueDictionary()
@@ -100,10 +103,10 @@ async def _first_stored(
 ) -> Response:
     """Run `work` and store its response for the key, which is inserted again if the handler has rolled back."""
     response = await _first_response(request, session, key, work)
-    if not await _store(session, key, response):  # the handler has rolled back its transaction, and so the key
+    if not await _store(request, session, key, response):  # the handler has rolled back its transaction, and so the key
         if not await _claim(session, key):
             raise _in_flight()
-        await _store(session, key, response)
+        await _store(request, session, key, response)
     await _remove_expired(session)
     return response
 
@@ -200,10 +203,19 @@ async def _replay(request: Request, session: WriteSession, key: IdempotencyKey) 
         latest = stored.created_at + timedelta(seconds=runtime_of(request).request_timeout + MAX_DELAY_SECONDS)
         raise _interrupted() if stored.status == INTERRUPTED or now() > latest else _in_flight()
     COUNTS["replays", ""] += 1
-    return Response(stored.body, stored.status, stored.headers | {REPLAYED: "true"})
+    return Response(stored.body, stored.status, _headers_of(stored, root_of(request.scope)) | {REPLAYED: "true"})
 
 
-async def _store(session: WriteSession, key: IdempotencyKey, response: Response) -> bool:
+def _headers_of(stored: StoredResponse, prefix: str) -> dict[str, str]:
+    """Return the stored headers, with a `Location` that leads through the proxy of the present request."""
+    headers = dict(stored.headers)
+    first, location = headers.pop(PREFIX, None), headers.get(LOCATION, "")
+    if first is not None and location.startswith(f"{first}/") and not location.startswith("//"):
+        headers[LOCATION] = prefix + location.removeprefix(first)
+    return headers
+
+
+async def _store(request: Request, session: WriteSession, key: IdempotencyKey, response: Response) -> bool:
     """Store the response for the key. Returns False if the key is not in the transaction any more.
 
     Raises a 422 for a response that cannot be stored, such as a stream.
@@ -211,6 +223,8 @@ async def _store(session: WriteSession, key: IdempotencyKey, response: Response)
     if not hasattr(response, "body") or "no-store" in response.headers.get("cache-control", ""):
         raise refused("The answer of this operation cannot be stored, so it takes no key")
     headers = {name: value for name, value in response.headers.items() if name not in NOT_STORED}
+    if LOCATION in headers:
+        headers[PREFIX] = root_of(request.scope)
     values = {"status": response.status_code, "headers": headers, "body": bytes(response.body)}
     own = update(StoredResponse).where(col(StoredResponse.id) == key.id, col(StoredResponse.status) == UNANSWERED)
     stored = await session.exec(own.values(**values))

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Annotated, Any
 
+import fastapi
 import pytest
 from fastapi import APIRouter, Body
 from httpx import Response
@@ -101,6 +102,12 @@ async def conflict_once(book_id: Id, session: Session) -> dict[str, int]:
 @router.post("/nothing", status_code=204)
 async def do_nothing(_: Session, first: int = 0, second: int = 0) -> None:
     """Return nothing."""
+
+
+@router.post("/moved", status_code=201)
+async def move(_: Session, to: str, response: fastapi.Response) -> None:
+    """Respond with this location."""
+    response.headers["Location"] = to
 
 
 @router.post("/patience")
@@ -642,3 +649,37 @@ async def test_a_retried_request_stores_one_response(probed: Client, database: D
     assert_same(again, first)
     assert len(await stored_keys(database)) == 1
     assert (await read(probed, f"/books/{book['id']}"))["copies"] == 1
+
+
+PREFIXES = ("", "/api", "/", "/outer,/inner", "/api")
+
+
+async def test_a_replayed_location_has_the_prefix_of_the_present_request(probed: Client) -> None:
+    for number, first in enumerate(PREFIXES):
+        locations = []
+        for prefix in (first, *PREFIXES):
+            headers = {"Idempotency-Key": f"key-{number}", "X-Forwarded-Prefix": prefix}
+            answer = await probed.post("/shelves/", json=SHELF | {"name": f"Shelf {number}"}, headers=headers)
+            locations.append(answer.headers["Location"])
+            assert "X-Forwarded-Prefix" not in answer.headers
+        path = f"/shelves/{answer.json()['id']}"
+        prefixes = ["" if prefix == "/" else prefix.replace(",", "") for prefix in (first, *PREFIXES)]
+        assert locations == [f"{prefix}{path}" for prefix in prefixes]
+
+
+@pytest.mark.parametrize("location", ["https://example.com/api/1", "//example.com/1", "/elsewhere", "/apis/1"])
+async def test_a_location_without_the_prefix_of_the_service_is_replayed_as_it_is(probed: Client, location: str) -> None:
+    for prefix in ("/api", "/v2"):
+        headers = {"Idempotency-Key": "key-1", "X-Forwarded-Prefix": prefix}
+        answer = await probed.post("/probes/moved", params={"to": location}, headers=headers)
+        assert answer.headers["Location"] == location
+
+
+async def test_a_location_of_an_older_version_is_replayed_as_it_is(probed: Client, database: Database) -> None:
+    first = await post(probed, "/shelves/", json=SHELF)
+    headers = {"location": first.headers["Location"], "content-type": "application/json"}
+    async with database.write() as session:
+        await session.exec(update(StoredResponse).values(headers=headers))
+        await session.commit()
+    again = await probed.post("/shelves/", json=SHELF, headers={"Idempotency-Key": "key-1", "X-Forwarded-Prefix": "/a"})
+    assert (again.headers[REPLAYED], again.headers["Location"]) == ("true", first.headers["Location"])
