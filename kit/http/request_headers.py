@@ -2,6 +2,8 @@
 
 from starlette.types import Scope
 
+RANGE, BYTES = b"range", b"bytes"
+
 
 def header(scope: Scope, name: bytes) -> str | None:
     """Return the value of the first header with this lower-case name; None if there is none."""
@@ -11,3 +13,15 @@ def header(scope: Scope, name: bytes) -> str | None:
 def headers(scope: Scope, name: bytes) -> list[str]:
     """Return the values of all headers with this lower-case name, in their order."""
     return [value.decode("latin-1") for given, value in scope["headers"] if given == name]
+
+
+def ignore_other_ranges(scope: Scope) -> None:
+    """Remove a `Range` in another unit than bytes, which a server has to ignore (RFC 9110, section 14.2)."""
+    given = scope["headers"]
+    if any(name == RANGE and not is_in_bytes(value) for name, value in given):
+        scope["headers"] = [header for header in given if header[0] != RANGE]
+
+
+def is_in_bytes(value: bytes) -> bool:
+    unit, equals, _ = value.partition(b"=")
+    return equals == b"=" and unit.strip().lower() == BYTES

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import FileResponse, Response
 from starlette.types import Receive, Scope
 
 from kit.auth.permissions import Who
@@ -27,7 +27,7 @@ from kit.http.bodies import BufferedRequest, refuse_announced, refuse_encoded, r
 from kit.http.etags import etag_with_digest, is_fresh, not_modified, weak_etag
 from kit.http.paths import full_path
 from kit.http.problems import Problem, too_large
-from kit.http.request_headers import headers
+from kit.http.request_headers import headers, ignore_other_ranges
 from kit.http.texts import compose_path, compose_query
 from kit.models.entities import Entity
 from kit.models.privacy import tells_all
@@ -310,6 +310,8 @@ class Unit:
 
     def kept_open(self, route: "Operation", response: Response) -> Response:
         """Return the response. A stream, or one with background tasks, is wrapped, so that its session stays open."""
+        if isinstance(response, FileResponse):
+            ignore_other_ranges(self.request.scope)
         if self.is_open_ended and not route.is_generator:
             return route.open_response_class(response, self.session)
         return response

@@ -5,8 +5,8 @@ from mimetypes import guess_type
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kit.http.codings import TEXTUAL, VARIES, varies
+from kit.http.request_headers import ignore_other_ranges
 
-RANGE, BYTES = b"range", b"bytes"
 OTHER_FORMS = (206, 304)
 """The statuses of a part of a file, and of no content at all."""
 
@@ -29,15 +29,3 @@ class Files:
 
         ignore_other_ranges(scope)
         await self.app(scope, receive, send_completed)
-
-
-def ignore_other_ranges(scope: Scope) -> None:
-    """Remove a `Range` in another unit than bytes, which a server has to ignore (RFC 9110, section 14.2)."""
-    headers = scope["headers"]
-    if any(name == RANGE and not is_in_bytes(value) for name, value in headers):
-        scope["headers"] = [header for header in headers if header[0] != RANGE]
-
-
-def is_in_bytes(value: bytes) -> bool:
-    unit, equals, _ = value.partition(b"=")
-    return equals == b"=" and unit.strip().lower() == BYTES

@@ -18,13 +18,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from kit.http.bodies import BufferedRequest, expects_continue, is_json, refuse_encoded
 from kit.http.problems import Problem
-from kit.http.request_headers import headers
+from kit.http.request_headers import headers, ignore_other_ranges
 from kit.http.texts import compose_query
 from kit.operations.callers import check_permission, get_caller
 from kit.operations.route import Operation
 from kit.operations.unit_of_work import OperationRequest
 from kit.runtime import Runtime, runtime_of
-from kit.server.files import ignore_other_ranges
 
 Handle = Callable[[Request], Coroutine[Any, Any, Response]]
 """FastAPI's function that reads a request, calls the handler, and makes the response."""

@@ -14,10 +14,10 @@ from kit.http.bodies import expects_continue
 from kit.http.codings import MIN_SIZE, VARIES, varies
 from kit.http.events import COUNTS
 from kit.http.problems import render
+from kit.http.request_headers import RANGE
 from kit.http.traces import TRACE_ID
 from kit.server.compression import Compression
 from kit.server.failed_requests import problem_for
-from kit.server.files import RANGE
 from kit.server.framework_refusals import TEXTS, as_problem, may_be_refusal
 from kit.server.log_lines import CURRENT_TRACE, REQUEST_ID, fields_of, summary
 from kit.server.log_writer import DROPPED, MAX_PENDING, LogWriter, SentResponse, writers

@@ -1,12 +1,16 @@
 """Files that are mounted, served as a frontend or returned by a handler: ranges, `Vary`, and problems for errors."""
 
 from collections.abc import AsyncIterator
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from fastapi.responses import FileResponse, PlainTextResponse
+from fastapi import APIRouter, BackgroundTasks
+from fastapi.responses import FileResponse, PlainTextResponse, Response
 from fastapi.staticfiles import StaticFiles
 
+from kit import allowing
 from tests.engines import Client
 from tests.kit.server.small import asking, small_service
 
@@ -86,3 +90,26 @@ async def test_responses_of_a_handler_that_resemble_those_of_files_are_kept(file
     for status, text in ((400, "Some other malformed range"), (400, "Malformed range heade?"), (416, "")):
         answer = await files.get("/own", params={"status": status, "text": text}, headers={"Range": "bytes=0-1"})
         assert (answer.status_code, answer.text) == (status, text)
+
+
+@pytest.mark.parametrize("fast", [False, *([True] if find_spec("kit.fast") else [])])
+async def test_a_file_of_an_operation_has_the_same_ranges(tmp_path: Path, fast: bool) -> None:
+    (tmp_path / "a.txt").write_text(TEXT)
+    router = APIRouter(route_class=allowing())
+
+    @router.get("/operated")
+    async def operated() -> FileResponse:
+        return FileResponse(tmp_path / "a.txt")
+
+    @router.get("/with-tasks")
+    def with_tasks(tasks: BackgroundTasks) -> Response:
+        return FileResponse(tmp_path / "a.txt", background=tasks)
+
+    service = small_service(router, auth=False)
+    if fast:
+        import_module("kit.fast").install(service)
+    async with asking(service) as client:
+        for path in ("/operated", "/with-tasks"):
+            for value, status in (("lines=1-2", 200), ("abc", 200), ("bytes=0-4", 206), ("bytes=9999-", 416)):
+                answer = await client.get(path, headers={"Range": value})
+                assert answer.status_code == status, (path, value)
