@@ -22,6 +22,7 @@ from kit.database.errors import FAILURES, code_of
 from kit.database.sessions import HAS_COMMITTED, WriteSession
 from kit.http.events import COUNTS
 from kit.http.paths import root_of
+from kit.http.principals import CURRENT_PRINCIPAL
 from kit.http.problems import Problem
 from kit.models.entities import now
 from kit.operations.failures import handled, is_temporary
@@ -43,6 +44,8 @@ MAX_DELAY_SECONDS = 60
 NOT_STORED = ("content-length", "set-cookie", "date")
 LOCATION, PREFIX = "location", "x-forwarded-prefix"
 """`PREFIX`: the name, among the stored headers, of the prefix that `Location` has: a later request may have another."""
+ROLES = "roles"
+"""The name, among the stored headers, of the caller's roles, with which the response may show more than without."""
 LOCK_TIMEOUT = "55P03"
 INSERT: Mapping[str, Any] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
 locks: WeakValueDictionary[tuple[asyncio.AbstractEventLoop, bytes], asyncio.Lock] = WeakValueDictionary()
@@ -202,13 +205,23 @@ async def _replay(request: Request, session: WriteSession, key: IdempotencyKey) 
     if stored.status in (UNANSWERED, INTERRUPTED):  # the handler has committed, and is still running or has failed
         latest = stored.created_at + timedelta(seconds=runtime_of(request).request_timeout + MAX_DELAY_SECONDS)
         raise _interrupted() if stored.status == INTERRUPTED or now() > latest else _in_flight()
+    if not set(stored.headers.get(ROLES, "").split()) <= CURRENT_PRINCIPAL.get().roles:
+        raise _with_lost_role()
     COUNTS["replays", ""] += 1
     return Response(stored.body, stored.status, _headers_of(stored, root_of(request.scope)) | {REPLAYED: "true"})
 
 
+def _with_lost_role() -> Problem:
+    detail = (
+        "The first request with this Idempotency-Key was served while you had a role that you have no more. It is not "
+        "run again, and its response is not shown: look at what is there."
+    )
+    return Problem(409, detail, kind="role-lost")
+
+
 def _headers_of(stored: StoredResponse, prefix: str) -> dict[str, str]:
     """Return the stored headers, with a `Location` that leads through the proxy of the present request."""
-    headers = dict(stored.headers)
+    headers = {name: value for name, value in stored.headers.items() if name != ROLES}
     first, location = headers.pop(PREFIX, None), headers.get(LOCATION, "")
     if first is not None and location.startswith(f"{first}/") and not location.startswith("//"):
         headers[LOCATION] = prefix + location.removeprefix(first)
@@ -225,6 +238,8 @@ async def _store(request: Request, session: WriteSession, key: IdempotencyKey, r
     headers = {name: value for name, value in response.headers.items() if name not in NOT_STORED}
     if LOCATION in headers:
         headers[PREFIX] = root_of(request.scope)
+    if roles := CURRENT_PRINCIPAL.get().roles:
+        headers[ROLES] = " ".join(sorted(roles))
     values = {"status": response.status_code, "headers": headers, "body": bytes(response.body)}
     own = update(StoredResponse).where(col(StoredResponse.id) == key.id, col(StoredResponse.status) == UNANSWERED)
     stored = await session.exec(own.values(**values))

@@ -642,6 +642,24 @@ async def test_a_key_belongs_to_its_caller(natasha: Person, steve: Person) -> No
     assert_same(await post(natasha.client, "/notes/", json=note), answers[0])
 
 
+@pytest.mark.parametrize("had_role", [True, False])
+async def test_a_response_is_replayed_only_to_a_caller_who_still_has_the_roles(
+    guarded: Service, natasha: Person, had_role: bool
+) -> None:
+    async def set_role(*, is_superuser: bool) -> None:
+        await execute(guarded.runtime.database, "UPDATE kit_member SET is_superuser = :role", role=is_superuser)
+
+    await set_role(is_superuser=had_role)
+    note = {"text": "Torn", "fine": "0.50"}
+    first = await post(natasha.client, "/notes/", json=note)
+    await set_role(is_superuser=not had_role)
+    again = await post(natasha.client, "/notes/", json=note)
+    if had_role:
+        assert (again.status_code, again.json()["type"]) == (409, "urn:problem:role-lost")
+    else:
+        assert_same(again, first)
+
+
 async def test_a_retried_request_stores_one_response(probed: Client, database: Database) -> None:
     book = await new_book(probed)
     first, again = [await post(probed, f"/probes/overtaken/{book['id']}") for _ in range(2)]
