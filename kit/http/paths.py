@@ -7,6 +7,8 @@ from starlette.types import Scope
 
 ORIGINAL_PATH = "kit.original_path"
 """The key in the ASGI scope of the path in the request, if its trailing slash was added or removed for routing."""
+ROOT_PATH = "kit.root_path"
+"""The key in the ASGI scope of the service's `root_path`: a mount within the service adds its own path to that."""
 SAFE_IN_PATHS = "/!$&'()*+,;=:@~"
 """The characters of a path that are not escaped, besides letters, digits, `-`, `.` and `_` (RFC 3986, section 3.3)."""
 

@@ -15,6 +15,7 @@ from starlette.websockets import WebSocket, WebSocketState
 
 from kit.database.error_responses import explained
 from kit.database.errors import FAILURES
+from kit.http.paths import ROOT_PATH
 from kit.http.problems import MAX_ERRORS, Problem, describe, invalid, malformed, problem_from, render, too_large
 from kit.server.lifespan import LifespanState
 
@@ -127,12 +128,15 @@ def with_explanation(problem: Problem, lifespan: LifespanState) -> Problem:
 
 
 def allowed_methods(request: Request) -> list[str]:
-    """Return the methods of all routes with this path, not only of the first route that matches."""
-    routes = list(iter_route_contexts(request.app.routes))
-    paths = {request.scope["path"], request.scope["path"].rstrip("/"), request.scope["path"].rstrip("/") + "/"}
+    """Return the methods of all routes with this path, not only of the first route that matches.
+
+    Mounts and endpoints that take every method, and refuse some themselves, are left out.
+    """
+    routes, path = [route for route in iter_route_contexts(request.app.routes) if route.methods], request.scope["path"]
+    paths, root = {path, path.rstrip("/"), path.rstrip("/") + "/"}, request.scope.get(ROOT_PATH, "")
     allowed = set()
     for method in METHODS:
-        scopes = [{**request.scope, "method": method, "path": path} for path in paths]
+        scopes = [{**request.scope, "method": method, "path": path, "root_path": root} for path in paths]
         if any(is_match(context, scope) for context in routes for scope in scopes):
             allowed.add(method)
     return sorted(allowed | {"HEAD"} if "GET" in allowed else allowed)

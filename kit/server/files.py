@@ -2,11 +2,13 @@
 
 from mimetypes import guess_type
 
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kit.http.codings import TEXTUAL, VARIES, varies
 from kit.http.request_headers import ignore_other_ranges
 
+ALLOWED = {"Allow": "GET, HEAD"}
 OTHER_FORMS = (206, 304)
 """The statuses of a part of a file, and of no content at all."""
 
@@ -28,4 +30,9 @@ class Files:
             await send(message)
 
         ignore_other_ranges(scope)
-        await self.app(scope, receive, send_completed)
+        try:
+            await self.app(scope, receive, send_completed)
+        except HTTPException as failure:
+            if failure.status_code != 405:
+                raise
+            raise HTTPException(405, failure.detail, ALLOWED) from failure  # a frontend's is without `Allow`

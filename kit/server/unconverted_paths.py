@@ -4,6 +4,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from kit.http.paths import ROOT_PATH
 from kit.server.guards import Guard
 
 
@@ -17,6 +18,7 @@ class UnconvertedPath:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope[ROOT_PATH] = scope.get("root_path", "")
         try:
             await self.app(scope, receive, send)
         except ValueError as failure:

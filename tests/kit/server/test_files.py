@@ -9,8 +9,9 @@ import pytest
 from fastapi import APIRouter, BackgroundTasks
 from fastapi.responses import FileResponse, PlainTextResponse, Response
 from fastapi.staticfiles import StaticFiles
+from starlette.types import Message, Scope
 
-from kit import allowing
+from kit import Service, allowing
 from tests.engines import Client
 from tests.kit.server.small import asking, small_service
 
@@ -113,3 +114,38 @@ async def test_a_file_of_an_operation_has_the_same_ranges(tmp_path: Path, fast: 
             for value, status in (("lines=1-2", 200), ("abc", 200), ("bytes=0-4", 206), ("bytes=9999-", 416)):
                 answer = await client.get(path, headers={"Range": value})
                 assert answer.status_code == status, (path, value)
+
+
+async def allowed(service: Service, method: str, path: str, root: str = "") -> list[str]:
+    """Return `Allow` of the 405 for a path as it is: clients would remove `..` from it."""
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def receive() -> Message:
+        return {"type": "http.disconnect"}
+
+    scope: Scope = {"type": "http", "method": method, "path": root + path, "raw_path": path.encode(), "root_path": root}
+    await service({**scope, "query_string": b"", "headers": [], "client": ("a", 1)}, receive, send)
+    assert sent[0]["status"] == 405
+    return [value.decode() for name, value in sent[0]["headers"] if name == b"allow"]
+
+
+@pytest.mark.parametrize("method", ["OPTIONS", "DELETE", "POST", "PROPFIND"])
+@pytest.mark.parametrize("root", ["", "/api"])
+async def test_files_allow_get_and_head_whatever_routes_the_rest_of_the_path_has(
+    tmp_path: Path, method: str, root: str
+) -> None:
+    (tmp_path / "a.txt").write_text(TEXT)
+    service = small_service(auth=False)
+    service.mount("/static", StaticFiles(directory=tmp_path))
+    service.frontend("/pages", directory=tmp_path)
+
+    @service.put("/a.txt")
+    async def replace() -> None:
+        """A route whose path a file has within its mount."""
+
+    for path in ("/static/a.txt", "/static/../x", "/docs/assets/../x", "/docs/assets/../a.txt", "/pages/a.txt"):
+        assert await allowed(service, method, path, root) == ["GET, HEAD"], path
+    assert await allowed(service, method, "/a.txt", root) == ["PUT"]
