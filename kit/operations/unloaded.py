@@ -8,18 +8,13 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from sqlalchemy import inspect, select
+from sqlalchemy import inspect
 from sqlalchemy.ext.asyncio import AsyncSession, async_object_session
-from sqlalchemy.orm import selectinload, undefer
 
 from kit.models.entities import Entity
 from kit.models.reads import Read
 from kit.operations.bulk import Outcome
-
-NEVER_LOADED = ("dynamic", "write_only")
-"""The values of `lazy` of relationships whose rows are never loaded, but queried."""
-MAX_IDS = 1000
-"""The maximum number of rows that one SELECT loads, because drivers limit the number of parameters."""
+from kit.query.shown_values import NEVER_LOADED, load_attributes, may_load
 
 
 async def load_unloaded(result: Any, read: type[Read] | None, session: AsyncSession) -> None:
@@ -30,27 +25,11 @@ async def load_unloaded(result: Any, read: type[Read] | None, session: AsyncSess
     lacking: defaultdict[type[Entity], list[Any]] = defaultdict(list)
     missing: defaultdict[type[Entity], set[str]] = defaultdict(set)
     for row in rows_in(result):
-        if (names := unloaded_attributes(row, read)) and may_load(row, session):
+        if (names := unloaded_attributes(row, read)) and may_load(session, row):
             lacking[type(row)].append(row)
             missing[type(row)].update(names)
     for entity, rows in lacking.items():
-        await load_attributes(entity, rows, missing[entity])
-
-
-def may_load(row: Entity, session: AsyncSession) -> bool:
-    """Return whether a row belongs to a session, which can load its values."""
-    state = inspect(row)
-    return state.persistent or (row in session and state.persistent)  # `in` lets a deferred session take its rows
-
-
-async def load_attributes(entity: type[Entity], rows: list[Any], names: Collection[str]) -> None:
-    session: Any = async_object_session(rows[0])
-    columns = inspect(entity).column_attrs
-    options = [(undefer if name in columns else selectinload)(getattr(entity, name)) for name in names]
-    ident = inspect(entity).primary_key[0]
-    for start in range(0, len(rows), MAX_IDS):
-        ids = [inspect(row).identity[0] for row in rows[start : start + MAX_IDS]]
-        (await session.scalars(select(entity).where(ident.in_(ids)).options(*options))).all()
+        await load_attributes(async_object_session(rows[0]) or session, entity, rows, missing[entity])
 
 
 def rows_in(result: Any) -> Iterator[Entity]:

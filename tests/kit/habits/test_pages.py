@@ -14,7 +14,7 @@ from sqlalchemy.ext.associationproxy import association_proxy
 from sqlalchemy.orm import aliased, contains_eager, defer, joinedload, load_only, raiseload, selectinload
 from sqlmodel import Field, Relationship, SQLModel, select
 
-from kit import BIGINT, Database, Deletable, Id, ListQuery, Page, Read, ReadSession, found, page
+from kit import BIGINT, Database, Deletable, Id, ListQuery, Page, Read, ReadSession, Session, found, page
 from kit.query.shown_values import load_shown, shown_by
 from tests.kit.habits.conftest import Serve
 from tests.kit.habits.items import REGISTRY, HabitBook, HabitEntity
@@ -420,3 +420,31 @@ async def test_a_row_that_was_deleted_after_the_page_was_read_has_no_related_row
         await other.commit()
         await load_shown(session, rows, shown_by(ShelfWithPots) | {(("room",), ())})
         assert sorted((row.name, row.room, row.pots) for row in rows) == [("a", None, []), ("b", None, [])]
+
+
+async def test_a_new_row_has_the_related_rows_that_a_list_shows(
+    router: APIRouter, serve: Serve, filled: None, database: Database
+) -> None:
+    async with database.write() as session, session.begin():
+        await session.exec(sqlalchemy.update(Pot).where(Pot.name == "red").values(deleted_at=func.now()))
+    lists(router, lambda: select(Shelf), ShelfWithPots)
+
+    @router.post("/racks", response_model=RackWithCups)
+    async def add_rack(session: Session) -> Any:
+        session.add(rack := HabitRack(name="c"))
+        return rack
+
+    @router.patch("/racks", response_model=RackWithCups)
+    async def forget_rack(session: Session) -> Any:
+        rack = (await session.exec(select(HabitRack).where(HabitRack.name == "b"))).unique().one()
+        session.expire(rack)
+        return rack
+
+    @router.get("/shelves", response_model=list[ShelfWithPots])
+    async def loaded(session: ReadSession) -> Any:
+        return (await session.exec(select(Shelf).order_by(Shelf.id))).all()
+
+    client = await serve(router)
+    assert short((await client.post("/racks")).json()) == ["c", []]
+    assert short((await client.patch("/racks")).json()) == ["b", ["x", "y"]]
+    assert (await client.get("/shelves")).json() == await all_of(client, "/rows")

@@ -149,3 +149,5 @@ async def test_files_allow_get_and_head_whatever_routes_the_rest_of_the_path_has
     for path in ("/static/a.txt", "/static/../x", "/docs/assets/../x", "/docs/assets/../a.txt", "/pages/a.txt"):
         assert await allowed(service, method, path, root) == ["GET, HEAD"], path
     assert await allowed(service, method, "/a.txt", root) == ["PUT"]
+    async with asking(service) as client:
+        assert (await client.get("/pages/none.txt")).status_code == 404
