@@ -1,7 +1,8 @@
 """Rows from bodies: `Entity.model_validate(body)` without a second validation of the same values.
 
 This is possible if the body is an argument of the handler that was not changed since its validation, and has immutable
-values only, and if every rule of the entity (a type, constraint, validator or setting) is one of the body's class too.
+values only, and if every rule of the entity (a type, constraint or setting) is one of the body's class too. An entity
+with functions of the application among its rules is validated: a second call may change the value again.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -9,7 +10,7 @@ from copy import deepcopy
 from functools import cache, partial
 from operator import is_not
 from types import NoneType
-from typing import Any, cast
+from typing import Any, cast, get_origin
 
 from pydantic_core import PydanticUndefined
 from sqlalchemy import inspect
@@ -18,10 +19,10 @@ from sqlmodel import SQLModel
 
 from kit.fast.listeners import of_object
 from kit.fast.mappings import IMMUTABLE, mapping_of
-from kit.models.annotations import rules_of
+from kit.models.annotations import calls_function, rules_of
 from kit.models.children import nested_bodies
 from kit.models.entities import Body, Entity
-from kit.models.kinds import shape_of_field
+from kit.models.kinds import UNIONS, Shape, shape_of_field
 
 USUAL = frozenset((*IMMUTABLE, NoneType))
 """The types of most values. They are immutable, and so are those of their subclasses, such as enums."""
@@ -105,6 +106,11 @@ def defaults_of(entity: type[Entity], body: type[Body]) -> Defaults | None:
     return defaults
 
 
+def may_change_again(shape: Shape) -> bool:
+    """Return whether a second validation may change a valid value: the kit does not know each step of it."""
+    return shape.kind is None or get_origin(shape.plain) in UNIONS or any(map(calls_function, shape.metadata))
+
+
 def comparable(annotation: Any, rules: Iterable[Any]) -> tuple[Any, list[Any]]:
     """Return a form of the rules that can be compared by `==`: some of pydantic's objects compare by identity."""
     return annotation, [(type(rule), vars(rule)) if is_of_pydantic(rule) else rule for rule in rules]
@@ -133,9 +139,10 @@ def is_hashable(value: object) -> bool:
 
 
 def has_same_rules(entity: type[Entity], body: type[Body]) -> bool:
-    """Return whether a body has all validators and settings of the entity, and the entity constructs rows as usual."""
-    ours, theirs = entity.__pydantic_decorators__, body.__pydantic_decorators__
-    known = all(getattr(theirs, kind).keys() >= getattr(ours, kind).keys() for kind in DECORATORS)
+    """Return whether a body has all settings of the entity, which has no validators and constructs rows as usual."""
+    ours = entity.__pydantic_decorators__
+    shapes = [shape_of_field(field) for name, field in entity.model_fields.items() if name in body.model_fields]
+    has_validators = any(getattr(ours, kind) for kind in DECORATORS) or any(map(may_change_again, shapes))
     settings = {*entity.model_config, *body.model_config} - OTHER_SETTINGS
     is_configured = any(entity.model_config.get(name) != body.model_config.get(name) for name in settings)
     has_plain_init = manager_of_class(entity).original_init is SQLModel.__init__
@@ -144,7 +151,7 @@ def has_same_rules(entity: type[Entity], body: type[Body]) -> bool:
     has_factory_with_data = any(getattr(field, "default_factory_takes_validated_data", False)
                                 for field in entity.model_fields.values())  # fmt: skip
     is_plain = has_plain_init and has_plain_validate and has_plain_fields
-    return known and not is_configured and is_plain and not has_factory_with_data
+    return not has_validators and not is_configured and is_plain and not has_factory_with_data
 
 
 def has_listeners(entity: type[Entity]) -> bool:

@@ -35,6 +35,12 @@ def is_movable(part: Any) -> bool:
     return part is None or is_of_kit or isinstance(part, MOVABLE) or is_group(part.__class__)
 
 
+def calls_function(part: Any) -> bool:
+    """Return whether an annotation may call a function of the application, or convert values, as in `Base64Str`."""
+    is_step = hasattr(part, "func") or hasattr(part, "__get_pydantic_core_schema__")
+    return is_step and not is_column_option(part) and not is_movable(part)
+
+
 def is_column_option(part: Any) -> bool:
     """Return whether an annotation has the column options of SQLModel's `Field` (`sa_type`, …)."""
     return isinstance(part, Derived) or (hasattr(part, "sa_type") and not isinstance(part, FieldInfo))

@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from operator import eq, ge, gt, le, lt
 from typing import Any
 
+from pydantic import BaseModel
 from sqlalchemy import ColumnElement, String, and_, func, literal
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import InstrumentedAttribute
@@ -11,7 +12,8 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import GenericFunction
 
 from kit.database.search_sql import folded
-from kit.models.kinds import Shape
+from kit.models.kinds import Shape, shape_of_field
+from kit.query.normalization import normalized
 from kit.query.parameters import Parameter, comma_separated
 from kit.query.values import Phrase, YesNo, value_type
 
@@ -106,10 +108,17 @@ def operators_of(shape: Shape) -> Sequence[str]:
     return (*fitting, *(["isnull"] if shape.is_nullable else []))
 
 
-def filters_of(name: str, shape: Shape, column: Column) -> Iterator[tuple[Parameter, str]]:
+def filters_of(model: type[BaseModel], name: str) -> Iterator[tuple[Parameter, str]]:
     """Yield a parameter and its operator for each filter of a field."""
-    one: Any = value_type(shape, column.type)
-    others = {"in": comma_separated(one, MAX_VALUES), "isnull": YesNo, **dict.fromkeys(LIKE, Phrase)}
+    shape = shape_of_field(model.model_fields[name])
+    one: Any = value_type(shape, getattr(model, name).type)
+    equal = normalized(one, model, name)
+    others = {
+        **dict.fromkeys(("", "ne"), equal),
+        "in": comma_separated(equal, MAX_VALUES),
+        "isnull": YesNo,
+        **dict.fromkeys(LIKE, Phrase),
+    }
     for operator in operators_of(shape):
         kind = others.get(operator, one)
         key = f"{name}__{operator}" if operator else name

@@ -18,7 +18,7 @@ from kit.models.entities import Entity
 from kit.models.json_forms import JSONForm
 from kit.models.reads import Read
 from kit.query import parameters as parameter
-from kit.query.declarations import check, filtered, indexed, refuse_twice, shape_of, sorted_fields
+from kit.query.declarations import check, filtered, indexed, refuse_twice, sorted_fields
 from kit.query.embedding import (
     MAX_RELATED,
     ListRelation,
@@ -110,7 +110,7 @@ class ListQuery:
 
     @classmethod
     def filters_of(cls, name: str) -> Iterator[tuple[Parameter, str]]:
-        return filters_of(name, shape_of(cls.model, name), getattr(cls.model, name))
+        return filters_of(cls.model, name)
 
     @classmethod
     def paging_parameters(cls) -> Iterator[Parameter]:
