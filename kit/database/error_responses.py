@@ -122,6 +122,7 @@ def explained(failure: Exception, *, committing: bool = False) -> Exception:
     problem = problem_of(failure, committing=committing)
     if problem is None:
         return failure
+    problem.origin = failure
     if problem.status_code >= 500:
         log_once(failure)
     return problem

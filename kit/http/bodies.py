@@ -6,6 +6,7 @@ from collections import Counter, deque
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
 from contextlib import aclosing
 from functools import cached_property
+from json import JSONDecodeError
 from typing import Any, ClassVar, Self
 
 from starlette.requests import Request
@@ -27,6 +28,15 @@ PATCHES = "application/json, application/merge-patch+json"
 """The media types of the body of a PATCH."""
 CHUNK = 65_536
 """The number of bytes of a body that a form parser gets at a time."""
+
+
+class InvalidDocumentError(Problem, JSONDecodeError):
+    """The 400 for a body that is not JSON. Handlers may also catch it as the JSONDecodeError of `Request.json`."""
+
+    def __init__(self, problem: Problem) -> None:
+        Problem.__init__(self, problem.status_code, problem.detail, kind=problem.kind)
+        cause = problem.__cause__
+        self.msg, self.doc, self.pos = problem.detail, getattr(cause, "doc", ""), getattr(cause, "pos", 0)
 
 
 class BodyMemory:
@@ -189,9 +199,15 @@ class BufferedRequest(Request):
         return self.keep(b"".join([chunk async for chunk in self.stream()]))
 
     async def json(self) -> Any:
-        """Return the parsed body. Raises a 400 if it is not JSON, and a 413 if it has too many values."""
+        """Return the parsed body. Raises an InvalidDocumentError, and a 413 if it has too many values."""
         if not hasattr(self, "_parsed"):
-            self._parsed = parse(await self.body(), self.max_values, keeps_digits=self.keeps_digits)
+            body = await self.body()
+            try:
+                self._parsed = parse(body, self.max_values, keeps_digits=self.keeps_digits)
+            except Problem as problem:
+                if problem.status_code != 400:
+                    raise
+                raise InvalidDocumentError(problem) from problem
         return self._parsed
 
     def form(self, **limits: Any) -> Any:

@@ -48,6 +48,9 @@ MAX_DETAIL = 5000
 class Problem(HTTPException):
     """An exception with an error response of type `urn:problem:{kind}`. `extra` are further members of its JSON."""
 
+    origin: Exception | None = None
+    """The exception that the kit has replaced by this problem, for exception handlers of the application."""
+
     def __init__(
         self, status: int, detail: str, *, kind: str, headers: Mapping[str, str] | None = None, **extra: Any
     ) -> None:

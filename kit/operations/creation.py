@@ -38,7 +38,7 @@ def problem_of_element(failure: Exception) -> Problem:
     problem = problem_from(failure) if isinstance(failure, HTTPException) else problem_of(failure)
     if problem is None or problem.status_code >= 500 or meaning_of(failure) == "again":
         raise failure
-    problem.__cause__ = failure
+    problem.__cause__, problem.origin = failure, getattr(failure, "origin", failure)
     return problem
 
 

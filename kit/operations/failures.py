@@ -2,15 +2,18 @@
 
 import inspect
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+from fastapi.exceptions import RequestValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 
 from kit.database.error_responses import problem_of
 from kit.database.errors import FAILURES, meaning_of
+from kit.http.bodies import InvalidDocumentError
 
 
 def is_temporary(failure: Exception) -> bool:
@@ -18,24 +21,65 @@ def is_temporary(failure: Exception) -> bool:
     return isinstance(failure, FAILURES) and meaning_of(failure) == "again"
 
 
+class DefaultHandler(partial[Any]):
+    """An exception handler of the kit, called where the application has none for a class of exceptions."""
+
+
+def own_handler(app: Any, failure: Exception) -> Callable[..., Any] | None:
+    """Return the application's handler for the nearest class of an exception, except `Exception`; None without one."""
+    handlers = app.exception_handlers
+    found = (handlers.get(kind) for kind in type(failure).__mro__ if kind not in GENERAL)
+    return next((each for each in found if each is not None and not isinstance(each, DefaultHandler)), None)
+
+
+GENERAL = (Exception, BaseException, object)
+
+
+def for_handlers(app: Any, failure: Exception) -> Exception:
+    """Return the exception that the exception handlers of an application get for a failure of an operation.
+
+    It is the exception that the kit has replaced by a problem, if the application has a handler for it: an error of the
+    database, after the last attempt, or FastAPI's error for a body that is not JSON. Otherwise it is the failure.
+    """
+    if isinstance(failure, InvalidDocumentError):
+        replaced: Exception | None = invalid_request(failure)
+    else:
+        replaced = getattr(failure, "origin", None)
+    return failure if replaced is None or own_handler(app, replaced) is None else replaced
+
+
+def invalid_request(failure: InvalidDocumentError) -> RequestValidationError:
+    """Return the exception that FastAPI raises for a body that is not JSON."""
+    details = {"loc": ("body", failure.pos), "input": {}, "ctx": {"error": failure.msg}}
+    return RequestValidationError([{"type": "json_invalid", "msg": NOT_JSON, **details}], body=failure.doc)
+
+
+NOT_JSON = "JSON decode error"
+"""FastAPI's message for a body that is not JSON, by which it is told from pydantic's errors."""
+
+
 async def handled(request: Request, failure: Exception) -> Response | None:
     """Return the response of the application's exception handler for a failure; None if it has none.
 
-    A database failure is replaced by its problem before.
+    A database failure is replaced by its problem before, unless the application has a handler for it.
     """
-    meant = problem_of(failure) if isinstance(failure, FAILURES) else failure
+    meant: Exception | None = for_handlers(request.app, failure)
+    if isinstance(meant, FAILURES) and own_handler(request.app, meant) is None:
+        meant = problem_of(meant)
     handler = None if meant is None else _handler_of(request, meant)
-    if handler is None:
-        return None
+    return None if handler is None else await called(handler, request, meant)
+
+
+async def called(handler: Callable[..., Any], connection: HTTPConnection, failure: Exception | None) -> Any:
+    """Return the response of an exception handler, which is called in a thread if it is not async."""
     if inspect.iscoroutinefunction(handler):
-        response: Response = await handler(request, meant)
-        return response
-    return await run_in_threadpool(handler, request, meant)
+        return await handler(connection, failure)
+    return await run_in_threadpool(handler, connection, failure)
 
 
 def _handler_of(request: Request, failure: Exception) -> Callable[..., Any] | None:
     """Return the handler for the status of an HTTPException, or for the nearest base class except `Exception`."""
     handlers: dict[Any, Callable[..., Any]] = request.app.exception_handlers
     status = [failure.status_code] if isinstance(failure, HTTPException) else []
-    kinds = [kind for kind in type(failure).__mro__ if kind not in (Exception, BaseException)]
+    kinds = [kind for kind in type(failure).__mro__ if kind not in GENERAL]
     return next((handlers[kind] for kind in [*status, *kinds] if kind in handlers), None)

@@ -17,9 +17,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from kit.auth.permissions import Permissions, Who
+from kit.http.problems import Problem
 from kit.models.entities import Entity
 from kit.operations.commits import SessionResponse
 from kit.operations.dependants import declared_parameters, dependencies_of, is_of_the_kit
+from kit.operations.failures import for_handlers
 from kit.operations.handlers import is_generator
 from kit.operations.results import with_converted_result
 from kit.operations.unit_of_work import Handle, perform
@@ -134,7 +136,11 @@ async def serve(route: Operation, handle: Handle, request: Request) -> Response:
     """Serve a request to an operation; without FastAPI's dependency resolution if `kit.operations.arguments` can."""
     app = request.scope["app"]
     direct = None if app.dependency_overrides else runtime_of(request).direct_handles.get(id(route))
-    return await perform(route, direct or handle, request, ends_dependencies=route.ends_dependencies and not direct)
+    ends_dependencies = route.ends_dependencies and not direct
+    try:
+        return await perform(route, direct or handle, request, ends_dependencies=ends_dependencies)
+    except Problem as problem:
+        raise for_handlers(app, problem) from problem.__cause__
 
 
 def allowing(**who: Who) -> type[Operation]:

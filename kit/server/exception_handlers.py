@@ -1,7 +1,6 @@
 """Exception handlers: make a problem (RFC 9457) of every exception."""
 
 from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import Any
 
 from fastapi.exceptions import RequestValidationError
@@ -17,6 +16,7 @@ from kit.database.error_responses import explained
 from kit.database.errors import FAILURES
 from kit.http.paths import ROOT_PATH
 from kit.http.problems import MAX_ERRORS, Problem, describe, invalid, malformed, problem_from, render, too_large
+from kit.operations.failures import NOT_JSON, DefaultHandler, called, for_handlers, own_handler
 from kit.server.lifespan import LifespanState
 
 METHODS = ("DELETE", "GET", "OPTIONS", "PATCH", "POST", "PUT")
@@ -27,26 +27,30 @@ POLICY_VIOLATION, INTERNAL_ERROR = 1008, 1011
 MAX_REASON = 123
 """The maximum length of a close frame's reason in bytes (RFC 6455, section 5.5)."""
 INTERNAL = "An unexpected error occurred; see the log for this request id."
-NOT_JSON = "JSON decode error"
-"""FastAPI's message for a body that is not JSON, by which it is told from pydantic's errors."""
 Handler = Callable[[Any, Any], Awaitable[Response | None]]
 
 
 def exception_handlers(lifespan: LifespanState) -> dict[Any, Handler]:
     """Return the default handlers of a service by exception class. An application may override them."""
     return {
-        HTTPException: partial(respond_to_http_exception, lifespan),
-        RequestValidationError: respond_to_invalid_request,
-        WebSocketException: close_websocket,
-        **dict.fromkeys(FAILURES, partial(respond_to_database_error, lifespan)),
-        Exception: respond_to_unexpected_exception,
+        HTTPException: DefaultHandler(respond_to_http_exception, lifespan),
+        RequestValidationError: DefaultHandler(respond_to_invalid_request),
+        WebSocketException: DefaultHandler(close_websocket),
+        **dict.fromkeys(FAILURES, DefaultHandler(respond_to_database_error, lifespan)),
+        Exception: DefaultHandler(respond_to_unexpected_exception),
     }
 
 
 async def respond_to_http_exception(
     lifespan: LifespanState, connection: HTTPConnection, failure: HTTPException
 ) -> Response | None:
-    """Return the problem for an HTTPException, with better details for those of Starlette and FastAPI."""
+    """Return the problem for an HTTPException, with better details for those of Starlette and FastAPI.
+
+    Of a route without a unit of work, a problem in place of another exception has the application's handler for that.
+    """
+    original = for_handlers(connection.app, failure)
+    if original is not failure:
+        return await respond_by(own_handler(connection.app, original), connection, original)
     if failure.status_code == 405 and isinstance(connection, Request):
         return render(connection.scope, not_allowed(connection, failure))
     if failure.status_code == 404 and failure.detail == "Not Found":
@@ -68,11 +72,21 @@ async def respond_to_invalid_request(request: Request, failure: RequestValidatio
 async def respond_to_database_error(
     lifespan: LifespanState, connection: HTTPConnection, failure: Exception
 ) -> Response | None:
-    """Return the response to a database error of a route without a unit of work. Raises a programming error again."""
+    """Return the response to a database error of a route without a unit of work. Raises a programming error again.
+
+    A handler of the application for a base class, such as SQLAlchemyError, takes precedence.
+    """
+    if (handler := own_handler(connection.app, failure)) is not None:
+        return await respond_by(handler, connection, failure)
     problem = explained(failure)
     if not isinstance(problem, Problem):
         raise failure
     return await problem_response(connection, with_explanation(problem, lifespan))
+
+
+async def respond_by(handler: Any, connection: HTTPConnection, failure: Exception) -> Response | None:
+    response: Response | None = await called(handler, connection, failure)
+    return response
 
 
 async def respond_to_unexpected_exception(connection: HTTPConnection, _: Exception) -> Response | None:

@@ -8,7 +8,6 @@ sent.
 import sys
 from collections.abc import Callable, Coroutine
 from functools import cache
-from json import JSONDecodeError
 from typing import Any, ClassVar, cast
 
 from fastapi.routing import APIRoute
@@ -17,7 +16,6 @@ from starlette.responses import FileResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from kit.http.bodies import BufferedRequest, expects_continue, is_json, refuse_encoded
-from kit.http.problems import Problem
 from kit.http.request_headers import headers, ignore_other_ranges
 from kit.http.texts import compose_query
 from kit.operations.callers import check_permission, get_caller
@@ -27,14 +25,6 @@ from kit.runtime import Runtime, runtime_of
 
 Handle = Callable[[Request], Coroutine[Any, Any, Response]]
 """FastAPI's function that reads a request, calls the handler, and makes the response."""
-
-
-class InvalidDocumentError(Problem, JSONDecodeError):
-    """The 400 for a body that is not JSON. Handlers may also catch it as the JSONDecodeError of `Request.json`."""
-
-    def __init__(self, problem: Problem) -> None:
-        Problem.__init__(self, problem.status_code, problem.detail, kind=problem.kind)
-        self.msg, self.doc, self.pos = problem.detail, "", 0
 
 
 class ComposedRequest(BufferedRequest):
@@ -52,12 +42,7 @@ class ComposedRequest(BufferedRequest):
     async def json(self) -> Any:
         await self.body()
         refuse_encoded(headers(self.scope, b"content-encoding"))
-        try:
-            return await super().json()
-        except Problem as problem:
-            if problem.status_code != 400:
-                raise
-            raise InvalidDocumentError(problem) from problem
+        return await super().json()
 
 
 class BoundedRequest(ComposedRequest):
