@@ -153,6 +153,26 @@ def boolean_of_integer(c: str, _: Kind, __: Kind) -> Conversion:
     return Conversion(c, f"{c} <> 0", f"{c} NOT IN (0, 1)", f"{c} NOT IN (0, 1)")
 
 
+def to_numeric(c: str, old: Kind, new: Kind) -> Conversion:
+    """Return the conversion to a NUMERIC column of the application, which PostgreSQL stores alike."""
+    number = floating(c, old, new)
+    return Conversion(number.sqlite, c, number.wrong_on_sqlite, "false")
+
+
+def duration_of_interval(c: str, _: Kind, __: Kind) -> Conversion:
+    """Return the conversion of SQLAlchemy's `Interval`, which SQLite stores as a time after the year 1970 began."""
+    seconds, fraction = f"CAST(strftime('%s', substr({c}, 1, 19)) AS INTEGER)", f"CAST(substr({c}, 21) AS INTEGER)"
+    return Conversion(f"{seconds} * 1000000 + {fraction}", c)
+
+
+def interval_of_duration(c: str, _: Kind, __: Kind) -> Conversion:
+    """Return the conversion to SQLAlchemy's `Interval`. It refuses durations that lead beyond the years 1 to 9999."""
+    fraction = f"({c} % 1000000 + 1000000) % 1000000"
+    clock = f"strftime('%Y-%m-%d %H:%M:%S', ({c} - {fraction}) / 1000000, 'unixepoch')"
+    wrong = f"{c} NOT BETWEEN -62135596800000000 AND 253402300799999999"
+    return Conversion(f"{clock} || printf('.%06d', {fraction})", c, wrong, "false")
+
+
 Rule = Callable[[str, Kind, Kind], Conversion | None]
 DECIMALS: dict[tuple[str, str], Callable[[str, Kind, Kind], Conversion]] = {
     ("decimal", "decimal"): scaled,
@@ -160,6 +180,8 @@ DECIMALS: dict[tuple[str, str], Callable[[str, Kind, Kind], Conversion]] = {
     ("decimal", "integer"): scaled,
     ("float", "decimal"): rounded,
     ("decimal", "float"): floating,
+    ("numeric", "decimal"): rounded,
+    ("decimal", "numeric"): to_numeric,
 }
 RULES: dict[tuple[str, str], Rule] = {
     ("numeric", "numeric"): rescaled,
@@ -175,4 +197,6 @@ RULES: dict[tuple[str, str], Rule] = {
     ("date", "datetime"): datetime_of_date,
     ("integer", "boolean"): boolean_of_integer,
     ("boolean", "integer"): lambda c, *_: Conversion(c, f"CAST({c} AS integer)"),
+    ("interval", "duration"): duration_of_interval,
+    ("duration", "interval"): interval_of_duration,
 }

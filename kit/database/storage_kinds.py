@@ -27,6 +27,7 @@ KINDS = {
     "time": "TIME TIME WITHOUT.*",
     "datetime": "(DATETIME|TIMESTAMP) TIMESTAMP.*",
     "duration": "BIGINT INTERVAL",
+    "interval": "DATETIME INTERVAL",
     "uuid": r"(CHAR\(32\)|UUID) UUID",
     "json": "JSON JSONB?",
     "bytes": "BLOB BYTEA",

@@ -12,8 +12,10 @@ from typing import Any
 import pydantic
 from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen, MultipleOf
 from pydantic.fields import FieldInfo
-from sqlalchemy import BigInteger, Integer
+from sqlalchemy import BigInteger, Integer, Numeric, SmallInteger
+from sqlalchemy.types import TypeDecorator
 
+from kit.models.columns import DecimalColumn
 from kit.models.json_forms import UNBOUNDED_DIGITS, JSONForm
 from kit.models.json_values import MAX_INTEGER, MIN_INTEGER
 from kit.models.kinds import BOUNDS, Shape, option
@@ -23,6 +25,8 @@ MAX_TEXT = 10_000
 MAX_INDEXED_TEXT = 500
 """The same for a field with an index, because an index entry of PostgreSQL has at most 2704 bytes."""
 MAX_EMAIL, MAX_URL, MAX_BYTES = 254, 2083, 65_536
+LONGEST = {"text": MAX_TEXT, "email": MAX_EMAIL, "url": MAX_URL, "bytes": MAX_BYTES}
+"""The maximum length of a field without `max_length`, by the kind of its type."""
 DIGITS = ("max_digits", "decimal_places")
 PURE = (Ge, Gt, Le, Lt, MinLen, MaxLen, MultipleOf)
 
@@ -98,32 +102,60 @@ def digits_of(shape: Shape) -> tuple[int, int, bool]:
 
 
 def missing_bounds(shape: Shape, field: FieldInfo | None) -> list[Any]:
-    """Return the bounds that a field lacks so that its column can store all values.
+    """Return the bounds that a field lacks so that its column can store all values, in addition to those it has.
 
     `field` is None for a type within another one.
     """
-    given = shape.bounds
+    stored = None if field is None else stored_type(field)
     if shape.kind == "integer":
-        lowest, highest = range_of_integers(field)
-        low = [] if {"ge", "gt"} & given.keys() else [Ge(lowest)]
-        return low if {"le", "lt"} & given.keys() else [*low, Le(highest)]
-    if field is None or "max_length" in given:
-        return []
-    longest = {"text": MAX_TEXT, "email": MAX_EMAIL, "url": MAX_URL, "bytes": MAX_BYTES}.get(shape.kind or "")
-    if shape.kind == "text":
-        is_indexed = any(option(field, name) is True for name in ("index", "unique", "primary_key"))
-        longest = length_of(stored_type(field)) or (MAX_INDEXED_TEXT if is_indexed else MAX_TEXT)
-    return [] if longest is None else [MaxLen(longest)]
-
-
-def range_of_integers(field: FieldInfo | None) -> tuple[int, int]:
-    """Return the lowest and highest integer of a field's column; the lowest is 1 for a foreign key."""
+        return missing_limits(shape, stored, is_reference=field is not None and bool(option(field, "foreign_key")))
     if field is None:
-        return MIN_INTEGER, MAX_INTEGER
-    stored = stored_type(field)
-    is_small = isinstance(stored, Integer) and not isinstance(stored, BigInteger)
-    highest = 2**31 - 1 if is_small else MAX_INTEGER
-    return (1 if option(field, "foreign_key") else -highest - 1), highest
+        return []
+    return missing_digits(shape, stored) if shape.kind == "decimal" else missing_length(shape, field, stored)
+
+
+def missing_limits(shape: Shape, stored: Any, *, is_reference: bool) -> list[Any]:
+    """Return the missing bounds of an integer: those of its column; the lowest is 1 for a foreign key without one."""
+    values, bounds = range_of_integers(stored), shape.bounds
+    has_low, has_high = not bounds.keys().isdisjoint(("ge", "gt")), not bounds.keys().isdisjoint(("le", "lt"))
+    low, high = bounds.get("ge", bounds.get("gt", 0) + 1), bounds.get("le", bounds.get("lt", 0) - 1)
+    lower = [] if has_low and low >= values[0] else [Ge(1 if is_reference and not has_low else values[0])]
+    return lower if has_high and high <= values[-1] else [*lower, Le(values[-1])]
+
+
+def missing_length(shape: Shape, field: FieldInfo, stored: Any) -> list[Any]:
+    """Return the missing maximum length of a text or of bytes: that of the column type, or else of the field's type."""
+    longest = LONGEST.get(shape.kind or "")
+    if longest is None:
+        return []
+    given, length = shape.bounds.get("max_length"), length_of(stored)
+    if shape.kind == "text" and any(option(field, name) is True for name in ("index", "unique", "primary_key")):
+        longest = MAX_INDEXED_TEXT
+    if length is not None:
+        longest = length if shape.kind in ("text", "bytes") else min(length, longest)
+        return [MaxLen(longest)] if given is None or given > longest else []
+    return [MaxLen(longest)] if given is None else []
+
+
+def missing_digits(shape: Shape, stored: Any) -> list[Any]:
+    """Return the missing digits of a decimal whose column type sets them."""
+    if isinstance(stored, DecimalColumn):
+        digits, places = stored.digits, stored.places
+        if not stored.is_fixed:
+            return []
+    elif isinstance(stored, Numeric) and stored.precision is not None:
+        digits, places = stored.precision, stored.scale or 0
+    else:
+        return []
+    return list(pydantic.Field(max_digits=digits, decimal_places=places).metadata)
+
+
+def range_of_integers(stored: Any) -> range:
+    """Return the range of the integers that a column type stores; of 64 bits for another type."""
+    stored = stored.impl if isinstance(stored, TypeDecorator) else stored
+    bits = 16 if isinstance(stored, SmallInteger) else 32
+    is_large = isinstance(stored, BigInteger) or not isinstance(stored, Integer)
+    return range(MIN_INTEGER, MAX_INTEGER + 1) if is_large else range(-(2 ** (bits - 1)), 2 ** (bits - 1))
 
 
 def stored_type(field: FieldInfo) -> Any:

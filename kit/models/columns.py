@@ -135,16 +135,21 @@ class TextColumn(TypeDecorator[Any]):
 
 
 class EnumColumn(TypeDecorator[Any]):
-    """Members of an enum, stored by their values, which are all text or all integers."""
+    """Members of an enum, stored by their values, which are all text or all integers, or by other texts."""
 
     impl = String
     cache_ok = True
 
-    def __init__(self, kind: type[Enum], length: int | None) -> None:
-        """Set the enum, and the length of the text column; None for an enum of integers."""
+    def __init__(self, kind: type[Enum], length: int | None, texts: tuple[str, ...] | None = None) -> None:
+        """Set the enum, and the length of the text column; None for an enum of integers.
+
+        `texts` are stored in place of the values, one for each member.
+        """
         super().__init__()
-        self.kind, self.length = kind, length
-        self.members = {member.value: member for member in kind}
+        self.kind, self.length, self.texts = kind, length, texts
+        values = [member.value for member in kind] if texts is None else texts
+        self.members = dict(zip(values, kind, strict=True))
+        self.values = {member: value for value, member in self.members.items()}
 
     @property
     def python_type(self) -> type[Enum]:
@@ -154,7 +159,7 @@ class EnumColumn(TypeDecorator[Any]):
         return dialect.type_descriptor(BigInteger() if self.length is None else text_type(self.length))
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
-        return value.value if isinstance(value, Enum) else value
+        return self.values.get(value, value.value) if isinstance(value, Enum) else value
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Any:
         """Return the member with the stored value, or the stored value if the enum has it no more."""

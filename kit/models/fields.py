@@ -134,6 +134,7 @@ FORMS = (JSONForm, ResponseForm, StrictModel)
 def strict_type(plain: Any, metadata: Sequence[Any], field: FieldInfo | None) -> Any:
     """Return a type with its combined bounds, the bounds that its column needs, and its JSON form."""
     shape = shape_of(plain, metadata)
+    shape = shape_of(plain, [*metadata, *missing_bounds(shape, field)])
     given = next((part for part in metadata if isinstance(part, FORMS)), None)
     if shape.kind is None and given is None:
         return annotated(plain, metadata)
@@ -142,7 +143,7 @@ def strict_type(plain: Any, metadata: Sequence[Any], field: FieldInfo | None) ->
     options = [part for part in others if not hasattr(part, "func")]
     first, more = patterns_to_check(shape)
     form = form_of(shape, given, more)
-    bounds = [*combined(shape, first), *missing_bounds(shape, field), *([] if form is None else [form])]
+    bounds = [*combined(shape, first), *([] if form is None else [form])]
     return annotated(plain, [*options, *bounds, *functions])
 
 

@@ -9,28 +9,15 @@ from typing import Any, get_origin
 
 from pydantic import Json, TypeAdapter
 from pydantic.fields import FieldInfo
-from sqlalchemy import (
-    DATETIME,
-    TIMESTAMP,
-    Boolean,
-    Column,
-    Date,
-    DateTime,
-    Float,
-    Integer,
-    LargeBinary,
-    Table,
-    Time,
-    Uuid,
-)
-from sqlalchemy.dialects import postgresql
-from sqlalchemy.types import TypeEngine
+from sqlalchemy import Boolean, Column, Date, Float, Integer, LargeBinary, Table, Time, Uuid
+from sqlalchemy.types import NullType, TypeEngine
 from sqlmodel import AutoString, Field, SQLModel
 from sqlmodel.sql.sqltypes import UTCDateTime
 
 from kit.models.annotations import Derived, annotated, has_explicit_type, rules_of
 from kit.models.bounds import digits_of
 from kit.models.columns import BIGINT, DecimalColumn, DurationColumn, EnumColumn, JsonColumn, TextColumn, text_type
+from kit.models.explicit_types import suitable_type, unsuitable
 from kit.models.indexes import refuse_long_entries, widen_indexes
 from kit.models.json_values import MAX_INTEGER, MIN_INTEGER
 from kit.models.kinds import Shape, option, shape_of_field
@@ -127,15 +114,16 @@ def complete_table(entity: Any, table: Table) -> None:
     """Add CHECKs and indexes to a table. Raises a TypeError for a declaration that the kit does not support."""
     refuse_other_names(entity, table)
     refuse_other_keys(entity, table)
+    columns = {name: column_of(table, name, field) for name, field in entity.model_fields.items()}
+    for name, column in columns.items():
+        if column is not None and has_explicit_type(entity.model_fields[name]):
+            use_suitable_type(entity, name, column)
     for column in table.columns:
         if isinstance(column.type, AutoString):
             column.type = text_type(column.type.length)
-    for name, field in entity.model_fields.items():
-        stored = column_of(table, name, field)
-        if stored is not None and shape_of_field(field).kind == "datetime":
-            store_in_utc(entity, name, stored)
-        if stored is not None and not stored.foreign_keys and not stored.primary_key:
-            add_check(table, stored, field)
+    for name, column in columns.items():
+        if column is not None and not column.foreign_keys and not column.primary_key:
+            add_check(table, column, entity.model_fields[name])
     refuse_long_entries(entity, table)
     widen_indexes(table)
     use_autoincrement(table)
@@ -147,25 +135,20 @@ def column_of(table: Table, name: str, field: FieldInfo) -> Column[Any] | None:
     return table.columns.get(options.get("key") or options.get("name") or getattr(explicit, "key", None) or name)
 
 
-MOMENTS = (DateTime, DATETIME, TIMESTAMP, postgresql.TIMESTAMP)
-"""The types of SQLAlchemy for moments, in place of which the kit's own is used."""
+def use_suitable_type(entity: Any, name: str, column: Column[Any]) -> None:
+    """Replace an explicit column type by the one that is the same on both databases. Raises a TypeError for others.
 
-
-def store_in_utc(entity: Any, name: str, column: Column[Any]) -> None:
-    """Replace SQLAlchemy's type of a `datetime` field, whose values would be without a time zone on SQLite.
-
-    Raises a TypeError for a type with options that the other database lacks.
+    A foreign key without a type gets that of its target from SQLAlchemy.
     """
-    given = column.type
-    if not isinstance(given, DateTime):
+    field, given = entity.model_fields[name], column.type
+    if isinstance(given, NullType) and column.foreign_keys:
         return
-    if type(given) not in MOMENTS or getattr(given, "precision", None) is not None:
-        raise TypeError(
-            f"{entity.__name__}.{name} has the column type {given!r}, which stores other values on SQLite than on "
-            "PostgreSQL: leave the type out, and the column stores UTC to the microsecond on both, "
-            "or write a `TypeDecorator`."
-        )
-    column.type = UTCDateTime()
+    shape = shape_of_field(field)
+    stored = suitable_type(given, shape, lambda: column_type(field))
+    if stored is None:
+        raise TypeError(f"{entity.__name__}.{name} {unsuitable(given, shape)}")
+    if stored is not given:
+        column.type = stored
 
 
 def refuse_other_names(entity: Any, table: Table) -> None:

@@ -9,14 +9,13 @@ from typing import Annotated, Any, LiteralString
 import pydantic
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator
 from pydantic_core import PydanticCustomError
-from sqlalchemy import BigInteger
 from sqlalchemy.types import TypeEngine
 
 from kit.http.numbers import OUT_OF_RANGE, NumberRangeError, bounded_float
-from kit.models.bounds import digits_of
+from kit.models.bounds import digits_of, range_of_integers
 from kit.models.json_values import CLOCK, DATE, DURATION, NUMBER
 from kit.models.kinds import Shape
-from kit.models.types import MAX_ID, Text
+from kit.models.types import Text
 
 INTEGER = re.compile("-?[0-9]+")
 DECIMAL = re.compile(NUMBER)
@@ -115,8 +114,8 @@ def value_type(shape: Shape, column: TypeEngine[Any]) -> Any:
     """Return the type of a filter's value, bounded to values with which the database can compare the column."""
     kind = shape.kind or ""
     if kind == "integer":
-        edge = MAX_ID if isinstance(column, BigInteger) else 2**31 - 1
-        return integer(-edge - 1, edge)
+        numbers = range_of_integers(column)
+        return integer(numbers[0], numbers[-1])
     if kind == "integer member":
         return Annotated[shape.plain, BeforeValidator(int), only_integers]
     if kind == "decimal":

@@ -111,6 +111,7 @@ def decimal(whole: int, places: int, *, is_fixed: bool = True) -> DecimalColumn:
 
 TEXT, JSON, ZONED = text_type(100), JsonColumn(TypeAdapter(dict[str, int])), UTCDateTime()
 IDENT = UUID("0198a1b2-c3d4-7e5f-8a6b-7c8d9e0f1a2b")
+SPAN = timedelta(days=400, seconds=5, microseconds=999_999)
 NOON = datetime(2024, 1, 19, 12, tzinfo=UTC)
 
 
@@ -138,6 +139,8 @@ NOON = datetime(2024, 1, 19, 12, tzinfo=UTC)
         (sa.Date(), ZONED, [NOON.date()], [NOON.replace(hour=0)]),
         (Integer(), sa.Boolean(), [0, 1], [False, True]),
         (sa.Boolean(), Integer(), [False, True], [0, 1]),
+        (sa.Numeric(10, 2), MoneyColumn(), [Decimal("12.50"), Decimal("-0.01")], [Decimal("12.50"), Decimal("-0.01")]),
+        (sa.Interval(), DurationColumn(), [SPAN, -SPAN, timedelta(0)], [SPAN, -SPAN, timedelta(0)]),
     ],
 )
 async def test_values_are_converted_to_another_type(

@@ -47,7 +47,7 @@ class HabitParcel(ParcelBase, HabitEntity, table=True):
 
     __tablename__ = "habit_parcel"
     __mapper_args__ = {"eager_defaults": False}
-    length: int | None = Field(default=None, sa_column=Column(String(9), Computed("length(label)")))
+    length: str | None = Field(default=None, sa_column=Column(String(9), Computed("length(label)")))
     state: str | None = Field(
         default=None, sa_column=Column(String(9), server_default="new", onupdate=func.lower("OLD"))
     )
