@@ -1,5 +1,6 @@
 """Core schemas of the JSON forms: the input that pydantic-core accepts for each kind of type, and final checks."""
 
+import sys
 from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Any
@@ -35,21 +36,35 @@ def first_of(error: Any, *choices: CoreSchema) -> CoreSchema:
     return core_schema.custom_error_schema(core_schema.union_schema([*choices], mode="left_to_right"), error)
 
 
+def matching(pattern: str) -> CoreSchema:
+    """Return a schema for text that matches a pattern, whatever the model says of its texts in `model_config`."""
+    return core_schema.str_schema(
+        strict=True,
+        pattern=pattern,
+        min_length=0,
+        max_length=sys.maxsize,
+        strip_whitespace=False,
+        to_lower=False,
+        to_upper=False,
+        regex_engine="rust-regex",
+    )
+
+
 def written(pattern: str, target: CoreSchema) -> CoreSchema:
     """Return a schema for text that matches a pattern, and is then validated by the schema `target`."""
-    return core_schema.chain_schema([core_schema.str_schema(strict=True, pattern=f"^{pattern}$"), target])
+    return core_schema.chain_schema([matching(f"^{pattern}$"), target])
 
 
 TEXT: Sequence[CoreSchema] = (
     core_schema.str_schema(strict=True),
     core_schema.custom_error_schema(
-        core_schema.str_schema(pattern=STORABLE),
+        matching(STORABLE),
         "string_unstorable",
         custom_error_message=UNSTORABLE_TEXT,
     ),
 )
 VISIBLE = core_schema.custom_error_schema(
-    core_schema.str_schema(pattern=NOT_BLANK), "string_blank", custom_error_message="Text may not be blank"
+    matching(NOT_BLANK), "string_blank", custom_error_message="Text may not be blank"
 )
 ACCEPTED: dict[str, CoreSchema] = {
     "integer": first_of("int_type", INTEGER),

@@ -4,12 +4,12 @@ Each type gets the JSON form of its kind (`kit.models.json_forms`), and the boun
 (`kit.models.bounds`). All other annotations of the field remain, in their order.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
 
-from pydantic import BaseModel, GetCoreSchemaHandler, TypeAdapter, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, TypeAdapter, ValidationError, create_model
 from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, PydanticUndefined, core_schema
 
@@ -68,6 +68,7 @@ def make_strict(model: type[BaseModel]) -> bool:
     Returns whether a field was changed. `build` has to be called afterwards. Raises a TypeError for an unsuitable bound
     or default.
     """
+    refuse_settings(model)
     _strict_models.add(model)
     types_changed = replace_types(model, strict_type)
     return validate_defaults(model) or types_changed
@@ -81,6 +82,22 @@ def build(model: type[BaseModel], *, is_changed: bool) -> None:
     """
     model.model_config["defer_build"] = False  # otherwise FastAPI's parameters of this class are built by a request
     model.model_rebuild(force=True, raise_errors=is_changed)
+
+
+REFUSED_SETTINGS: Mapping[str, str] = {
+    "allow_inf_nan": "JSON has neither NaN nor Infinity, and the databases sort them differently",
+    "val_temporal_unit": "a number is neither a time nor a duration",
+    "val_json_bytes": "bytes are Base64",
+    "coerce_numbers_to_str": "a number is no text: annotate a field that may be both with `int | str`",
+}
+"""The settings of pydantic that change which JSON is accepted, and would have no effect, each with the reason."""
+
+
+def refuse_settings(model: type[BaseModel]) -> None:
+    """Raise a TypeError for a setting of a strict model that would have no effect."""
+    for name, reason in REFUSED_SETTINGS.items():
+        if model.model_config.get(name):
+            raise TypeError(f"{model.__name__} sets {name} in `model_config`, but {reason}. Leave it out.")
 
 
 def validate_defaults(model: type[BaseModel]) -> bool:
@@ -106,8 +123,11 @@ def validate_defaults(model: type[BaseModel]) -> bool:
 
 
 def use_response_forms(model: type[BaseModel]) -> bool:
-    """Let the fields of a response model serialize values in the form that bodies accept. Returns as `make_strict`."""
-    return replace_types(model, response_type)
+    """Let the fields of a response model serialize values in the form that bodies accept. Returns as `make_strict`.
+
+    Settings of the model that choose another form take precedence.
+    """
+    return replace_types(model, partial(response_type, model.model_config))
 
 
 def replace_types(model: type[BaseModel], replace: ReplaceInField) -> bool:
@@ -158,11 +178,32 @@ def form_of(shape: Shape, given: Any, patterns: tuple[Any, ...]) -> Any:
         return given or JSONForm(str(kind))
     if not isinstance(plain, type) or not issubclass(plain, BaseModel):
         return given or JSONForm("json")
-    return given or (None if _strict_models.intersection(plain.__mro__) else StrictModel(plain))
+    if given or _strict_models.intersection(plain.__mro__):
+        return given
+    refuse_settings(plain)
+    return StrictModel(plain)
 
 
-def response_type(plain: Any, metadata: Sequence[Any], _: FieldInfo | None) -> Any:
+def response_type(settings: ConfigDict, plain: Any, metadata: Sequence[Any], _: FieldInfo | None) -> Any:
     shape = shape_of(plain, metadata)
-    if shape.kind not in RESPONSE_FORMS or any(isinstance(part, FORMS) for part in metadata):
+    is_given = any(isinstance(part, FORMS) for part in metadata)
+    if shape.kind not in RESPONSE_FORMS or is_given or chooses_form(settings, shape):
         return annotated(plain, metadata)
     return annotated(plain, [*metadata, ResponseForm(shape.kind)])
+
+
+FORM_SETTINGS: Mapping[str | None, Sequence[str]] = {
+    "duration": ("ser_json_timedelta", "ser_json_temporal"),
+    "time": ("ser_json_temporal",),
+    "bytes": ("ser_json_bytes",),
+}
+"""The settings of pydantic that choose the form in responses, by the kind of a type."""
+
+
+def chooses_form(settings: ConfigDict, shape: Shape) -> bool:
+    """Return whether the settings of a model choose another form than the kit's for values of a type."""
+    given = [settings.get(name, "iso8601") for name in FORM_SETTINGS.get(shape.kind, ())]
+    encoders = settings.get("json_encoders") or {}
+    return any(form != "iso8601" for form in given) or any(
+        part in encoders for part in getattr(shape.plain, "__mro__", ())
+    )

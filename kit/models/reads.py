@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Collection, Mapping
-from functools import lru_cache
+from functools import cache, lru_cache, partial
 from types import MappingProxyType
 from typing import Any, ClassVar, Self
 from uuid import UUID
@@ -10,14 +10,16 @@ from uuid import UUID
 from pydantic import (
     BaseModel,
     ConfigDict,
+    GetCoreSchemaHandler,
     GetJsonSchemaHandler,
     SerializationInfo,
     SerializerFunctionWrapHandler,
     ValidationError,
+    ValidatorFunctionWrapHandler,
     model_serializer,
 )
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema
+from pydantic_core import CoreSchema, core_schema
 from sqlmodel import Field, SQLModel
 
 from kit.models.fields import build, use_response_forms
@@ -26,8 +28,21 @@ from kit.models.privacy import hidden_fields, private_fields
 from kit.models.reserved import refuse_reserved
 
 log = logging.getLogger("kit")
+ONCE = "kit_once"
+"""The key in the metadata of a core schema that validates the results of `Read.of` only once."""
 MAX_SELECTIONS = 500
 """The maximum size of the LRU cache of selected fields."""
+
+
+@cache
+def validates_instances(model: type[BaseModel]) -> bool:
+    """Return whether pydantic validates instances of a model too.
+
+    It does by model validators with `mode="after"` or "wrap", and by `revalidate_instances`.
+    """
+    validators: Any = model.__pydantic_decorators__.model_validators
+    is_set = model.model_config.get("revalidate_instances", "never") != "never"
+    return is_set or any(validator.info.mode != "before" for validator in validators.values())
 
 
 class Read(SQLModel):
@@ -49,6 +64,8 @@ class Read(SQLModel):
     """The fields to serialize; None for all. `select` sets it for an instance."""
     _embedded: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     """The related rows to serialize, by relationship. `select` sets it for an instance."""
+    _is_validated: ClassVar[bool] = False
+    """Whether the instance is the result of `of`, so that FastAPI need not validate it again."""
     __init__ = BaseModel.__init__  # SQLModel's is for tables, and takes most of the time of each row
 
     @classmethod
@@ -68,10 +85,13 @@ class Read(SQLModel):
     def of(cls, row: object) -> Self:
         """Return the read variant of a row. If a stored value breaks a rule of the fields, no field is validated."""
         try:
-            return cls.model_validate(row, from_attributes=True)
+            read = cls.model_validate(row, from_attributes=True)
         except ValidationError as failure:
             log.warning("A stored %s breaks a rule of its fields: %s", type(row).__name__, _names(failure))
-            return cls.model_construct(**{name: getattr(row, name) for name in cls.model_fields})
+            read = cls.model_construct(**{name: getattr(row, name) for name in cls.model_fields})
+        if validates_instances(cls):
+            object.__setattr__(read, "_is_validated", True)
+        return read
 
     def select(self, fields: Collection[str] | None, embedded: Mapping[str, Any]) -> Self:
         """Set the fields to serialize (None for all), and the related rows by relationship. Returns the instance."""
@@ -88,6 +108,12 @@ class Read(SQLModel):
             written = _with_aliases(type(self), frozenset(self._selected))
             shown = {name: value for name, value in shown.items() if name in written}
         return shown | {name: _dumped(value, info) for name, value in self._embedded.items()}
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Return pydantic's schema. By it, FastAPI does not validate the results of `of` again."""
+        core = handler(source)
+        return _once(cls, core) if validates_instances(cls) else core
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
@@ -108,6 +134,20 @@ class UUIDRead(Read):
 
 
 UUIDRead.model_config["defer_build"] = True  # it was built; the fields of classes that inherit it are changed first
+
+
+def _once(model: type[Read], core: Any) -> CoreSchema:
+    """Return a core schema of a model that does not validate the results of `of` again, under its reference."""
+    if ONCE in core.get("metadata", ()):
+        return core  # type: ignore[no-any-return]  # it is that of the class, and is used within another one
+    inner = {name: part for name, part in core.items() if name != "ref"}
+    return core_schema.no_info_wrap_validator_function(
+        partial(_unless_validated, model), inner, ref=core.get("ref"), metadata={ONCE: True}
+    )
+
+
+def _unless_validated(model: type[Read], value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
+    return value if type(value) is model and value._is_validated else validate(value)
 
 
 RULES = frozenset({
@@ -132,7 +172,9 @@ def _without_rules(schema: Any) -> Any:
 @lru_cache(MAX_SELECTIONS)
 def _with_aliases(model: type[Read], names: frozenset[str]) -> frozenset[str]:
     """Return the names of fields and their aliases. `response_model_by_alias` decides which are in the JSON."""
-    return names.union(model.model_fields[name].serialization_alias or name for name in names)
+    fields = {name: field.serialization_alias for name, field in model.model_fields.items()}
+    fields |= {name: field.alias for name, field in model.model_computed_fields.items()}
+    return names.union(fields[name] or name for name in names)
 
 
 def _names(failure: ValidationError) -> str:

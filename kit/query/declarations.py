@@ -46,8 +46,9 @@ def refuse_twice(query: Any, parameters: Sequence[str]) -> None:
             f"{query.__name__} would have two parameters {name!r}, one of them the filter of a field: give the field "
             f"another name, such as `{name}_value`, or declare `filters` without it."
         )
+    shown = {*query.read.model_fields, *query.read.model_computed_fields}
     for name in query.includes:
-        if name in query.read.model_fields or f"{name}_next" in query.read.model_fields:
+        if not shown.isdisjoint((name, f"{name}_next")):
             raise TypeError(
                 f"{query.__name__}.includes has {name!r}, but {query.read.__name__} has a field of that name, or "
                 f"`{name}_next`: give the field or the relationship another name."

@@ -133,7 +133,9 @@ class ListQuery:
 
     @classmethod
     def shaping_parameters(cls) -> Iterator[Parameter]:
-        yield Parameter("fields", names(tuple(cls.read.model_fields)), "Only these fields.", True)
+        yield Parameter(
+            "fields", names((*cls.read.model_fields, *cls.read.model_computed_fields)), "Only these fields.", True
+        )
         yield from cls.extras
         if cls.includes:
             yield Parameter("include", names(tuple(cls.includes)), "Embed these related things.", True)

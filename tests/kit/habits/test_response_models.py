@@ -3,17 +3,27 @@
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import Enum
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar, Self
 from uuid import UUID
 
 import httpx
 import pytest
 from fastapi import APIRouter, Depends, FastAPI
 from fastapi.responses import PlainTextResponse
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, computed_field, field_serializer, field_validator
-from sqlmodel import SQLModel
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    computed_field,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
+from sqlmodel import SQLModel, select
 
-from kit import Database, Read, ReadSession, Session
+from kit import Database, ListQuery, Page, Read, ReadSession, Session, Stamped, page
 from tests.kit.habits.items import HabitItem, HabitItemQuery, HabitItemRead
 
 
@@ -48,6 +58,31 @@ class Decorated(Read):
     @classmethod
     def strip_name(cls, name: str) -> str:
         return name.strip()
+
+
+class Exclaimed(Read):
+    """A read variant whose validator changes its values."""
+
+    name: str
+
+    @model_validator(mode="after")
+    def exclaim(self) -> Self:
+        self.name += "!"
+        return self
+
+
+class Wrapped(Read):
+    name: str
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def exclaim(cls, value: Any, validate: ModelWrapValidatorHandler[Self]) -> Self:
+        read = validate(value)
+        return read.model_copy(update={"name": f"{read.name}!"})
+
+
+class Fresh(Exclaimed):
+    model_config = ConfigDict(revalidate_instances="always")  # type: ignore[assignment]  # SQLModel's type is not public
 
 
 class Nested(BaseModel):
@@ -304,3 +339,69 @@ async def test_an_annotation_of_the_response_model_may_have_a_validator_of_rows(
         return item
 
     assert (await (await serve(router)).post("/items")).json()["box"] == 7
+
+
+@pytest.mark.parametrize("read", [Exclaimed, Wrapped, Fresh])
+async def test_a_validator_of_a_read_variant_runs_once(router: APIRouter, serve: Any, read: Any) -> None:
+    @router.post("/items", response_model=read)
+    async def create(session: Session) -> HabitItem:
+        row = HabitItem(name="cup")
+        session.add(row)
+        await session.flush()
+        return row
+
+    @router.get("/items", response_model=list[read])
+    async def listed(session: ReadSession) -> Any:
+        return (await session.exec(select(HabitItem))).all()
+
+    client = await serve(router)
+    shown = (await client.post("/items")).json()
+    assert (shown["name"], (await client.get("/items")).json()) == ("cup!", [shown])
+
+
+class Shouting(Stamped, Read):
+    name: str
+
+    @computed_field(alias="loud")
+    def shout(self) -> str:
+        return self.name.upper()
+
+
+class ShoutingQuery(ListQuery):
+    model = HabitItem
+    read = Shouting
+
+
+class WrappedQuery(ListQuery):
+    model = HabitItem
+    read = Wrapped
+
+
+@pytest.mark.parametrize("way", ["resource", "fast"], indirect=True)
+@pytest.mark.parametrize(
+    ("query", "fields", "shown"),
+    [
+        (ShoutingQuery, "shout", {"loud": "CUP"}),
+        (ShoutingQuery, "name,shout", {"name": "cup", "loud": "CUP"}),
+        (ShoutingQuery, "name", {"name": "cup"}),
+        (WrappedQuery, "name", {"name": "cup!"}),
+    ],
+)
+async def test_fields_select_what_a_read_variant_computes(
+    router: APIRouter, database: Database, serve: Any, query: Any, fields: str, shown: Any
+) -> None:
+    @router.get("/items", response_model=list[query.read])
+    async def listed(query: Annotated[Any, Depends(query)], session: ReadSession) -> Page:
+        return await page(session, query, select(HabitItem))
+
+    async with database.write() as session, session.begin():
+        session.add(HabitItem(name="cup"))
+    client = await serve(router)
+    assert (await client.get("/items", params={"fields": fields})).json() == [shown]
+
+
+def test_an_included_relationship_has_another_name_than_a_computed_field() -> None:
+    with pytest.raises(TypeError, match="includes has 'shout', but Shouting has a field of that name"):
+
+        class Twice(ShoutingQuery):
+            includes: ClassVar[Any] = {"shout": HabitItemRead}
