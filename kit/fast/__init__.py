@@ -13,6 +13,7 @@ disables the shortcut: the service becomes slower, not wrong.
 | `dispatch`, `_clslevel`, `update_subclass`, `for_modify`, `_event_names`, `_JoinedDispatcher`, `_ListenerCollection`, the closures of wrapped listeners | SQLAlchemy | finding listeners (`listeners`) |
 | `Engine._should_log_info` | SQLAlchemy | leaving logged statements to SQLAlchemy (`listeners`) |
 | `ClassManager._state_constructor`, `InstanceState.key`, `.session_id`, `._commit_all`, `Session.hash_key`, `.identity_map`, `Mapper._identity_key_from_state` | SQLAlchemy | rows that were not loaded by their session (`read_sessions`, `persistent_rows`, `write_sessions`, `bodies`) |
+| `session._sessions` and its `data`, `_iterating`, `_remove`, `session._new_sessionid`, `InstanceState._strong_obj`, `._instance_dict`, `._detach` | SQLAlchemy | rows that belong to a session before it is created (`deferred`, `persistent_rows`, `write_sessions`) |
 | `Session._register_persistent`, `InstanceState.insert_order` | SQLAlchemy | rows that were not flushed by their session (`persistent_rows`, `revocable_sessions`) |
 | `InstanceState.committed_state`, `._commit_all`, `impl.is_equal` of attributes | SQLAlchemy | which values of a row were changed (`single_update`) |
 | `Session._new`, `._deleted`, `._flushing`, `._is_clean`, `._transaction`, `._connection_for_bind`, `SessionTransaction._connections`, `._parent` | SQLAlchemy | whether a session has begun, and what it has to write (`deferred`, `read_shortcuts`, `write_sessions`, `revocable_sessions`) |

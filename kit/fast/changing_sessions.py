@@ -3,9 +3,13 @@
 from collections.abc import Awaitable
 from typing import Any, TypeVar
 
+from sqlalchemy.orm.attributes import instance_state
+
 from kit.database.errors import RolledBack
+from kit.fast.deferred import REGISTRY, SessionEntry
 from kit.fast.locked_reads import LockingSession
 from kit.fast.mappings import EntityMapping, mapping_of
+from kit.fast.persistent_rows import leave_untracked
 from kit.fast.row_changes import RowChange
 from kit.fast.update_handlers import UpdateHandler
 from kit.http.principals import CURRENT_PRINCIPAL
@@ -29,7 +33,7 @@ class ChangingSession(LockingSession):
     """The row that is changed without the ORM, from its lock to the end of its transaction."""
 
     async def get(self, entity: type[M], ident: Any, **options: Any) -> M | None:  # type: ignore[override]
-        """Return the row as `WriteSession.get` does. The row of an update handler is detached."""
+        """Return the row as `WriteSession.get` does. That of an update handler is attached without the ORM."""
         mapping = mapping_of(entity)
         if mapping is None or options or type(ident) is not mapping.ident_type or not self._may_update(mapping):
             return await super().get(entity, ident, **options)
@@ -37,6 +41,11 @@ class ChangingSession(LockingSession):
         transaction = self.shortcuts.change_of(mapping, ident)
         self.update = RowChange(transaction, mapping, self.update_handler)
         row: M | None = await self._execute_step(self.update.lock(ident))
+        if row is not None:
+            REGISTRY.data[self.entry] = SessionEntry(self, REGISTRY._remove, self.entry)
+            state: Any = instance_state(row)
+            state.session_id = self.entry
+            leave_untracked(state)
         return row
 
     async def _execute_step(self, step: Awaitable[T]) -> T:
@@ -71,4 +80,6 @@ class ChangingSession(LockingSession):
         """End the transaction of `update`: roll it back unless it was committed."""
         assert self.update is not None
         update, self.update = self.update, None
+        if update.row is not None:
+            instance_state(update.row)._detach()
         await update.close()

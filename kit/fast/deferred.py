@@ -1,12 +1,33 @@
-"""Deferred sessions: an `AsyncSession` that creates its synchronous session on first use. A single `get` needs none."""
+"""Deferred sessions: an `AsyncSession` that creates its synchronous session on first use. A single `get` needs none.
+
+The rows of a session that was not created yet are attached to it: the state of a row has the id of an entry in
+SQLAlchemy's registry of sessions. SQLAlchemy looks the session up in `object_session(row)`, for `inspect(row).pending`
+and the other states, and when an attribute of a persistent row is set. The lookup creates the session.
+"""
 
 from functools import cached_property, partial
 from typing import Any
+from weakref import KeyedRef
 
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
+from sqlalchemy.orm.session import _new_sessionid, _sessions
 
 from kit.fast.listeners import Listeners
+
+REGISTRY: Any = _sessions
+"""SQLAlchemy's sessions by their ids, as weak references. It must not grow during a loop over it."""
+new_entry = _new_sessionid
+"""Returns an id that no other session has."""
+
+
+class SessionEntry(KeyedRef[int, Any]):
+    """The entry of a deferred session in the registry: a weak reference, by which the session is created."""
+
+    def __call__(self) -> Any:
+        """Return the synchronous session; None if the deferred session is gone, or during a loop over all sessions."""
+        session = super().__call__()
+        return None if session is None or REGISTRY._iterating else session.sync_session
 
 
 class DeferredSession(AsyncSession):
@@ -14,6 +35,8 @@ class DeferredSession(AsyncSession):
 
     is_open = False
     """Whether the synchronous session was created."""
+    entry: int
+    """The id of its entry in the registry, which exists from the first attached row until `sync_session` is created."""
 
     def _open(self) -> None:
         """Create the synchronous session, and add the rows that were read or stored without it."""

@@ -21,6 +21,27 @@ def add_loaded(session: Session, row: Any) -> Any:
     return row
 
 
+class _Untracked:
+    """Takes the place of an identity map for a row whose changes are not noted in the session.
+
+    Without it, SQLAlchemy would look the session up at the first change of the row.
+    """
+
+    def __init__(self) -> None:
+        self._modified = self
+
+    def add(self, state: Any) -> None: ...
+    def _fast_discard(self, state: Any) -> None: ...
+
+
+_untracked = _Untracked()
+
+
+def leave_untracked(state: Any) -> None:
+    """Let the attributes of an attached row be changed without a lookup of its session."""
+    state._instance_dict = lambda: _untracked
+
+
 def add_flushed(session: Session, row: Any) -> None:
     """Give a pending row of this session, whose id is set, the state of a flushed row."""
     session._register_persistent({instance_state(row)})

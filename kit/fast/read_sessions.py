@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import Select, bindparam, select
 from sqlalchemy.engine.interfaces import Dialect
+from sqlalchemy.orm.attributes import instance_state
 
 from kit.database.databases import Database
 from kit.database.errors import FAILURES
 from kit.database.retry import READ_SECONDS, retried_after
 from kit.database.sessions import Opener, ReadSession
 from kit.fast import driver
-from kit.fast.deferred import DeferredSession, close_at_once
+from kit.fast.deferred import REGISTRY, DeferredSession, SessionEntry, close_at_once, new_entry
 from kit.fast.mappings import EntityMapping, mapping_of
 from kit.fast.persistent_rows import add_loaded
 from kit.fast.read_shortcuts import ReadShortcuts
@@ -78,11 +79,13 @@ class FastReadSession(DeferredSession, ReadSession):
         self._engine, self.opener, self.restricted, self.shortcuts = engine, opener, restricted, shortcuts
         self._rows: dict[Any, Any] = {}
         """The rows that were read before the synchronous session was created, by identity key."""
+        self.entry = new_entry()
 
     def _open(self) -> None:
+        rows = self._taken_rows()
         ReadSession.__init__(self, self._engine, self.opener, restricted=self.restricted)
         self.is_open = True
-        for row in self._rows.values():
+        for row in rows:
             self.sync_session.add(row)
 
     async def get(self, entity: type[M], ident: Any, **options: Any) -> M | None:  # type: ignore[override]
@@ -94,14 +97,19 @@ class FastReadSession(DeferredSession, ReadSession):
         is_known = self.is_open and key in self.sync_session.identity_map
         if is_known or not mapping.is_shareable or not self.may_read(mapping.entity):
             return await super().get(entity, ident, **options)
-        if key in self._rows and not self.is_open:
+        if key in self._rows:
             return self._rows[key]  # type: ignore[no-any-return]
         values = await values_of(shortcuts, mapping, ident)
         if values is None:
             return None
         if self.is_open:
             return add_loaded(self.sync_session, detached(mapping, key, values))  # type: ignore[no-any-return]
-        return self._rows.setdefault(key, detached(mapping, key, values))  # type: ignore[no-any-return]
+        row = self._rows.get(key)
+        if row is None:
+            row = self._rows[key] = detached(mapping, key, values)
+            REGISTRY.data[self.entry] = SessionEntry(self, REGISTRY._remove, self.entry)
+            instance_state(row).session_id = self.entry
+        return row  # type: ignore[no-any-return]
 
     def may_read(self, entity: type[Any]) -> bool:
         """Return whether a read of this entity without the ORM has the same result as a read by this session."""
@@ -126,12 +134,21 @@ class FastReadSession(DeferredSession, ReadSession):
         if self.is_open:
             await self._close(partial(super().__aexit__, kind, failure, trace))
         else:
-            self._rows.clear()
+            self._taken_rows()
 
     async def _close(self, close_open_session: Callable[[], Awaitable[None]]) -> None:
-        self._rows.clear()
+        self._taken_rows()
         if self.is_open and not close_at_once(self.sync_session, self.shortcuts.listeners):
             await close_open_session()
+
+    def _taken_rows(self) -> list[Any]:
+        """Detach and return the rows that were read before the synchronous session was created."""
+        rows = list(self._rows.values())
+        self._rows.clear()
+        REGISTRY.data.pop(self.entry, None)
+        for row in rows:
+            instance_state(row)._detach()
+        return rows
 
 
 def may_read_alone(shortcuts: ReadShortcuts, entity: type[Any]) -> bool:

@@ -23,6 +23,7 @@ from kit.fast.probes import Probe, ProbeDatabase
 from kit.fast.read_checks import check_json, check_loaded_rows, check_select_parts, check_statement_keys
 from kit.fast.read_shortcuts import DATABASE, WHOLE_RESPONSES
 from kit.fast.write_checks import (
+    check_attached_rows,
     check_bulk_insert,
     check_insert_for_postgresql,
     check_single_insert,
@@ -95,6 +96,7 @@ CHECKS: list[tuple[Callable[[ProbeDatabase], None], frozenset[str]]] = [
     (check_drivers, DATABASE),
     (check_listeners, DATABASE),
     (check_greenlets, DATABASE),
+    (check_attached_rows, DATABASE),
     (check_statement_keys, frozenset({"get", "pages"})),
     (check_loaded_rows, frozenset({"get", "pages", "single update"})),
     (check_select_parts, frozenset({"pages"})),

@@ -1,19 +1,50 @@
 """Write checks of the self-test: they compare rows that the driver has stored with the rows that the ORM loads."""
 
 from decimal import Decimal
+from typing import Any, cast
 
 from sqlalchemy import inspect
 from sqlalchemy.orm import Session
-from sqlalchemy.orm.attributes import set_committed_value
+from sqlalchemy.orm.attributes import instance_state, set_committed_value
 
 from kit.fast.array_insert import ArrayInsert
 from kit.fast.bulk_insert import are_alike, set_ids
-from kit.fast.persistent_rows import add_flushed, add_many_flushed
+from kit.fast.deferred import REGISTRY, DeferredSession, SessionEntry, new_entry
+from kit.fast.persistent_rows import add_flushed, add_many_flushed, leave_untracked
 from kit.fast.probes import ASYNCPG, Probe, ProbeDatabase, probe, values_of
 from kit.fast.read_sessions import detached
 from kit.fast.revocable_sessions import RevocableSession
 from kit.fast.single_insert import NewRow, is_insertable
 from kit.fast.single_update import update_of
+
+
+class ProbeSession(DeferredSession):
+    """A deferred session with one attached row."""
+
+    def __init__(self, row: Probe) -> None:
+        self.row, self.state, self.entry = row, cast("Any", instance_state(row)), new_entry()
+        REGISTRY.data[self.entry] = SessionEntry(self, REGISTRY._remove, self.entry)
+        self.state.session_id = self.entry
+
+    def _open(self) -> None:
+        self.state._detach()
+        super().__init__()
+        self.sync_session.add(self.row)
+
+
+def check_attached_rows(database: ProbeDatabase) -> None:
+    """Check that a row which was added to a deferred session belongs to it, and can be changed without a lookup."""
+    new, stored = ProbeSession(probe()), ProbeSession(database.stored())
+    assert inspect(new.row).pending, "a new row is pending"
+    assert inspect(new.row).session is new.sync_session, "the session is created by a lookup"
+    leave_untracked(stored.state)
+    stored.row.name = "b"
+    assert "sync_session" not in vars(stored), "a change needs no session"
+    assert inspect(stored.row).persistent, "a stored row is persistent"
+    assert stored.sync_session.is_modified(stored.row), "the session knows the change"
+    unused = ProbeSession(probe())
+    unused.state._detach()
+    assert inspect(unused.row).transient, "the row of a closed session is transient"
 
 
 def check_single_insert(database: ProbeDatabase) -> None:

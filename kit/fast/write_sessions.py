@@ -5,7 +5,7 @@ share its transaction with the inserts of other requests. Everything else is don
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,7 +16,7 @@ from kit.database.databases import Database
 from kit.database.sessions import WriteSession
 from kit.fast.bulk_insert import insert_without_orm
 from kit.fast.changing_sessions import ChangingSession
-from kit.fast.deferred import close_at_once
+from kit.fast.deferred import REGISTRY, SessionEntry, close_at_once, new_entry
 from kit.fast.insert_batches import InsertMember
 from kit.fast.mappings import EntityMapping, mapping_of
 from kit.fast.persistent_rows import add_flushed
@@ -48,13 +48,14 @@ class FastWriteSession(ChangingSession):
         """The rows that were added before the synchronous session was created."""
         self._committed: list[Any] = []
         """The rows that a single insert or update has committed."""
+        self.entry = new_entry()
 
     def _open(self) -> None:
         if self.update is not None:
             self.update.give_up()
+        rows = self._taken_rows()
         WriteSession.__init__(self, self._engine, **self.restrictions)
         self.is_open = True
-        rows, self._committed, self._new = [*self._committed, *self._new], [], []
         for row in rows:
             self.sync_session.add(row)
         if self.stored is not None:
@@ -63,10 +64,15 @@ class FastWriteSession(ChangingSession):
     def add(self, instance: object, *, _warn: bool = True) -> None:
         if self.update is not None and instance is self.update.row:
             return
+        if self._new and any(row is instance for row in self._new):
+            return
         if self.is_open or self.stored is not None or not self._is_new(instance):
             super().add(instance, _warn=_warn)
-        elif not self._new or not any(row is instance for row in self._new):
-            self._new.append(instance)
+            return
+        self._new.append(instance)
+        REGISTRY.data[self.entry] = SessionEntry(self, REGISTRY._remove, self.entry)
+        state: Any = instance_state(instance)
+        state.session_id, state.modified, state._strong_obj = self.entry, True, instance  # as after `Session.add`
 
     def _is_new(self, instance: object) -> bool:
         """Return whether an object is a transient row, and no listener would miss the event that it is added."""
@@ -199,6 +205,7 @@ class FastWriteSession(ChangingSession):
         if self.update is not None:
             self.update.give_up()
         await self._close_single()
+        detach(self._new)
         self._new.clear()
         if self.is_open:
             await super().rollback()
@@ -216,10 +223,16 @@ class FastWriteSession(ChangingSession):
             if self.update is not None:
                 await self._close_update()
         finally:
-            self._new.clear()
-            self._committed.clear()
+            self._taken_rows()
             if self.is_open and not close_at_once(self.sync_session, self.shortcuts.listeners):
                 await close_open_session()
+
+    def _taken_rows(self) -> list[Any]:
+        """Detach and return the rows that were added, or committed, before the synchronous session was created."""
+        rows, self._committed, self._new = [*self._committed, *self._new], [], []
+        REGISTRY.data.pop(self.entry, None)
+        detach(rows)
+        return rows
 
     async def _close_single(self) -> None:
         """End the transaction of the single insert: roll it back unless it was committed."""
@@ -228,6 +241,11 @@ class FastWriteSession(ChangingSession):
             if self.is_open:
                 self.sync_session.revoke = None
             await single.close()
+
+
+def detach(rows: Iterable[Any]) -> None:
+    for row in rows:
+        instance_state(row)._detach()
 
 
 def open_write(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event, func, inspect, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, close_all_sessions, object_session
 from sqlalchemy.orm.exc import FlushError
 from sqlmodel import col, select
 
@@ -322,6 +322,68 @@ async def test_a_row_that_is_added_twice_is_stored_once(database: Database, dire
         await session.commit()
     assert len(direct_sql) == 1
     assert await texts(database) == ["a"]
+
+
+async def test_a_new_row_belongs_to_its_session_until_that_is_closed(database: Database, direct_sql: list[str]) -> None:
+    async with database.write() as session:
+        session.add(row := note("a"))
+        row.text = "b"
+        assert not session.is_open  # type: ignore[attr-defined]
+        assert inspect(row).pending
+        assert object_session(row) is session.sync_session
+        await session.prepare_commit()
+        await session.commit()
+    assert inspect(row).detached
+    assert len(direct_sql) == 1
+
+
+async def test_a_stored_row_belongs_to_its_session_until_that_is_closed(database: Database) -> None:
+    async with database.write() as session:
+        session.add(row := note("a"))
+        await session.prepare_commit()
+        await session.commit()
+        assert object_session(row) is session.sync_session
+        row.stars = 5
+        assert session.dirty
+    assert inspect(row).detached
+
+
+async def test_a_new_row_is_transient_after_a_rollback(database: Database) -> None:
+    async with database.write() as session:
+        session.add(row := note("a"))
+        await session.rollback()
+        assert inspect(row).transient
+        session.add(row)
+        assert inspect(row).pending
+
+
+async def test_a_row_that_was_read_belongs_to_its_session_until_that_is_closed(
+    database: Database, plain: Database, direct_sql: list[str]
+) -> None:
+    await store(plain, note("a", id=1))
+    async with database.read() as session:
+        row = await session.get(FastNote, 1)
+        assert not session.is_open  # type: ignore[attr-defined]
+        assert inspect(row).persistent
+        assert row in session
+    assert inspect(row).detached
+    assert len(direct_sql) == 1
+
+
+async def test_a_row_of_an_abandoned_session_is_detached(database: Database, plain: Database) -> None:
+    await store(plain, note("a", id=1))
+    session = database.read()
+    row = await session.get(FastNote, 1)
+    del session
+    assert inspect(row).detached
+
+
+async def test_a_session_that_was_not_created_is_left_out_of_a_loop_over_all_sessions(database: Database) -> None:
+    async with database.write() as session:
+        session.add(row := note("a"))
+        close_all_sessions()
+        assert not session.is_open  # type: ignore[attr-defined]
+        assert inspect(row).pending
 
 
 async def test_a_refused_insert_of_an_open_session_stores_nothing(database: Database, plain: Database) -> None:

@@ -6,8 +6,10 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, inspect
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import async_object_session
+from sqlalchemy.orm import object_session
 from sqlalchemy.orm.exc import StaleDataError
 from sqlmodel import col, select
 
@@ -249,9 +251,9 @@ async def test_a_change_that_needs_the_orm_runs_again(database: Database, plain:
 async def test_a_change_of_a_relationship_runs_again(database: Database, plain: Database) -> None:
     await store(plain, FastReply(text="b", id=1))
     async with changing(database) as session:
-        (await session.get(FastReply, 1)).note = note("a")
+        reply = await session.get(FastReply, 1)
         with pytest.raises(RolledBack):
-            await session.prepare_commit()
+            reply.note = note("a")
 
 
 async def test_a_row_that_is_added_again_is_stored_once(database: Database, plain: Database) -> None:
@@ -273,6 +275,51 @@ async def test_another_new_row_runs_the_request_again(database: Database, plain:
         session.add(note("b"))
         with pytest.raises(RolledBack):
             await session.prepare_commit()
+
+
+LOOKS: dict[str, Callable[[Any], Any]] = {
+    "its state": lambda row: inspect(row).persistent,
+    "its session": object_session,
+    "its asynchronous session": async_object_session,
+}
+
+
+@pytest.mark.parametrize("name", LOOKS)
+async def test_a_look_at_the_session_of_a_row_runs_the_request_again(
+    database: Database, plain: Database, name: str
+) -> None:
+    await store(plain, note("a", id=1))
+    handler = UpdateHandler(CHANGING, patch)
+    async with changing(database, handler) as session:
+        row = await session.get(FastNote, 1)
+        row.stars = 5
+        with pytest.raises(RolledBack):
+            LOOKS[name](row)
+    assert not handler.is_possible
+
+
+async def test_a_row_is_persistent_after_the_commit_and_detached_after_the_session(
+    database: Database, plain: Database, commands: list[str]
+) -> None:
+    await store(plain, note("a", id=1))
+    async with changing(database) as session:
+        row = await session.get(FastNote, 1)
+        row.stars = 5
+        await session.prepare_commit()
+        await session.commit()
+        assert inspect(row).persistent
+        assert object_session(row) is session.sync_session
+    assert inspect(row).detached
+    assert len(commands) == 4
+
+
+async def test_a_row_of_a_failed_handler_is_detached(database: Database, plain: Database) -> None:
+    await store(plain, note("a", id=1))
+    async with changing(database) as session:
+        row = await session.get(FastNote, 1)
+        row.stars = 5
+    assert inspect(row).detached
+    row.stars = 6
 
 
 async def test_a_session_that_is_used_before_changes_rows_by_the_orm(database: Database, plain: Database) -> None:

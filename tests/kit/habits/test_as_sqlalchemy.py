@@ -32,7 +32,7 @@ from sqlalchemy.exc import (
     NoResultFound,
     StatementError,
 )
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_object_session, create_async_engine
 from sqlalchemy.orm import (
     Session as SyncSession,
 )
@@ -603,6 +603,63 @@ async def bulk_in_run_sync(session: Any) -> Any:
 
     await session.run_sync(save)
     return await session.scalar(select(func.count()).select_from(HabitBox))
+
+
+@reads
+async def state_of_a_row_of_get(session: Any) -> Any:
+    row = await session.get(HabitBook, 1)
+    state = inspect(row)
+    return [state.persistent, state.transient, state.modified]
+
+
+@reads
+async def session_of_a_row(session: Any) -> Any:
+    row = await session.get(HabitBook, 1)
+    return [async_object_session(row) is session, inspect(row).session is session.sync_session, row in session]
+
+
+@reads
+async def change_of_a_row_that_was_read(session: Any) -> Any:
+    row = await session.get(HabitBook, 1)
+    row.title = "Changed"
+    found = [session.is_modified(row), [book.title for book in session.dirty]]
+    session.expunge(row)
+    return found
+
+
+@writes
+async def state_of_a_new_row(session: Any) -> Any:
+    box = HabitBox(name="new")
+    session.add(box)
+    state = inspect(box)
+    return [state.pending, state.transient, state.modified, state.session is session.sync_session]
+
+
+@writes
+async def session_of_a_new_row(session: Any) -> Any:
+    box = HabitBox(name="new")
+    session.add(box)
+    session.add(box)
+    box.name = "newer"
+    return [object_session(box) is session.sync_session, async_object_session(box) is session, len(session.new)]
+
+
+@writes
+async def new_row_of_another_session(session: Any) -> Any:
+    box = HabitBox(name="new")
+    session.add(box)
+    other = AsyncSession()
+    with pytest.raises(InvalidRequestError):
+        other.add(box)
+    return [box in other, box in session]
+
+
+@writes
+async def new_row_that_is_made_transient(session: Any) -> Any:
+    box = HabitBox(name="new")
+    session.add(box)
+    make_transient(box)
+    return [inspect(box).transient, len(session.new)]
 
 
 # The comparison
