@@ -15,6 +15,12 @@ REPLACEMENT = "\ufffd"
 """The character that replaces bytes that are not UTF-8."""
 
 
+class FormText(str):
+    """The text of a form field, which has no types: the strict types of bodies read numbers and booleans from it."""
+
+    __slots__ = ()
+
+
 def compose_path(scope: Scope) -> None:
     """Normalise the path parameters in the scope to NFC. Raises a 422, also for bytes that are not UTF-8."""
     if not scope["path"].isascii():
@@ -82,7 +88,8 @@ def composed_fields(form: FormData) -> Iterator[tuple[str, UploadFile | str]]:
     for name, value in form.multi_items():
         if not isinstance(value, str):
             value.filename = composed_part("body", "#", value.filename)
-        yield composed_part("body", "#", name), composed_part("body", "#", value)
+        text = composed_part("body", "#", value)
+        yield composed_part("body", "#", name), FormText(text) if isinstance(text, str) else text
 
 
 class ComposedForm:

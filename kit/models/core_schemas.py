@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic_core import CoreSchema, core_schema
 
+from kit.http.texts import FormText
 from kit.models.json_values import (
     CLOCK,
     DATE,
@@ -24,10 +25,16 @@ from kit.models.json_values import (
     whole_number,
 )
 
+FORM_TEXT = core_schema.is_instance_schema(FormText)
 ANY_INTEGER = core_schema.int_schema(strict=True)
 ANY_NUMBER = core_schema.float_schema(strict=True, allow_inf_nan=False)
 INTEGER = core_schema.union_schema(
-    [ANY_INTEGER, core_schema.no_info_plain_validator_function(whole_number)], mode="left_to_right"
+    [
+        ANY_INTEGER,
+        core_schema.no_info_plain_validator_function(whole_number),
+        core_schema.chain_schema([FORM_TEXT, core_schema.int_schema()]),
+    ],
+    mode="left_to_right",
 )
 
 
@@ -69,8 +76,19 @@ VISIBLE = core_schema.custom_error_schema(
 ACCEPTED: dict[str, CoreSchema] = {
     "integer": first_of("int_type", INTEGER),
     "integer member": first_of("int_type", core_schema.is_instance_schema(Enum), INTEGER),
-    "number": ANY_NUMBER,
-    "boolean": core_schema.bool_schema(strict=True),
+    "number": core_schema.chain_schema([
+        first_of(
+            "float_type",
+            core_schema.float_schema(strict=True),
+            core_schema.chain_schema([FORM_TEXT, core_schema.float_schema()]),
+        ),
+        ANY_NUMBER,
+    ]),
+    "boolean": first_of(
+        "bool_type",
+        core_schema.bool_schema(strict=True),
+        core_schema.chain_schema([FORM_TEXT, core_schema.bool_schema()]),
+    ),
     "text": core_schema.chain_schema([*TEXT]),
     "name": core_schema.chain_schema([*TEXT]),
     "decimal": first_of(

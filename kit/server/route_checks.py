@@ -16,6 +16,7 @@ from kit.operations.route import Operation
 from kit.operations.unit_of_work import SAFE
 from kit.server.annotations import function_of, returned_by, tables_in
 from kit.server.guards import is_guarded
+from kit.server.parameter_checks import unreadable_parameters
 from kit.server.relation_checks import unsafe_children
 from kit.server.routes import Entry
 from kit.server.variant_checks import missing_fields, queried_fields, shown_private_fields, unshaped_row
@@ -146,6 +147,7 @@ CHECKS: tuple[Callable[[Entry], Iterator[str]], ...] = (
     different_permissions,
     exposed_table,
     table_as_body,
+    unreadable_parameters,
     unguarded_route,
     unsafe_children,
     shown_private_fields,

@@ -1,8 +1,9 @@
 """Parameters: from the path, the query, headers, cookies, forms, files and the body, as FastAPI documents them."""
 
 import threading
+from decimal import Decimal
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import pytest
 from fastapi import (
@@ -23,7 +24,8 @@ from fastapi import (
 from pydantic import BaseModel, Field
 from sqlmodel import select
 
-from kit import Page, ReadSession, Session, page
+from kit import Body as KitBody
+from kit import JSONInteger, Money, Name, Page, ReadSession, Session, page
 from kit.query.parameters import NOTHING_DECLARED, declared_by
 from tests.kit.habits.items import HabitItem, HabitItemQuery, HabitItemRead
 
@@ -166,6 +168,56 @@ async def test_a_model_takes_a_form(router: APIRouter, serve: Any) -> None:
     answer = await client.post("/a", data={"username": "steve"})
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["pointer"] == "#/password"
+
+
+class Parcel(KitBody):
+    """A body with a field of each kind that is no text in JSON."""
+
+    name: Name
+    size: int = Field(ge=1)
+    weight: float = 1.5
+    is_open: bool = False
+    price: Money = Decimal(1)
+    sizes: list[int] = Field(default_factory=list)
+    floor: Literal[1, 2] | None = None
+    raw: Any = None
+
+
+async def test_a_form_has_the_fields_of_a_body(router: APIRouter, serve: Any) -> None:
+    @router.post("/a")
+    async def write(parcel: Annotated[Parcel, Form()], session: Session) -> list[Any]:
+        session.add(HabitItem(name=parcel.name, size=parcel.size))
+        return [*vars(parcel).values(), type(parcel.name) is str]
+
+    client = await serve(router)
+    texts = {"name": "Lamp", "size": "7", "weight": "2.5", "is_open": "on", "price": "9.9", "sizes": ["1", "2"]}
+    answer = await client.post("/a", data=texts | {"floor": "2", "raw": "x", "id": "5"})
+    assert answer.json() == ["Lamp", 7, 2.5, True, "9.90", [1, 2], 2, "x", True]
+    assert (await client.post("/a", data={"name": "Lamp", "size": "7"})).status_code == 200
+
+
+async def test_a_form_is_as_strict_as_a_body(router: APIRouter, serve: Any) -> None:
+    @router.post("/a")
+    async def write(parcel: Annotated[Parcel, Form()]) -> None: ...
+
+    client = await serve(router)
+    for name, text in (
+        *(("size", wrong) for wrong in ("x", "0", "1.5", str(2**63), "9" * 5000, "on")),
+        *(("weight", wrong) for wrong in ("NaN", "inf", "1e999", "x")),
+        *(("is_open", "2"), ("sizes", "x"), ("floor", "3"), ("name", " "), ("name", "a\0"), ("other", "1")),
+    ):
+        answer = await client.post("/a", data={"name": "a", "size": "1", name: text})
+        assert answer.status_code == 422, (name, text)
+        assert answer.json()["errors"][0]["pointer"].startswith(f"#/{name}"), (name, text)
+
+
+async def test_a_field_of_a_form_may_have_a_type_of_the_kit(router: APIRouter, serve: Any) -> None:
+    @router.post("/a")
+    async def write(number: Annotated[JSONInteger, Form()]) -> int:
+        return number
+
+    client = await serve(router)
+    assert (await client.post("/a", data={"number": "5"})).json() == 5
 
 
 async def test_files_are_uploaded(router: APIRouter, serve: Any) -> None:

@@ -5,7 +5,7 @@ from functools import partial
 from typing import Annotated, Any
 
 import pytest
-from fastapi import APIRouter, Body, Depends, Form, UploadFile
+from fastapi import APIRouter, Body, Depends, Form, Header, Query, UploadFile
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from sqlalchemy import Column, Enum, Table
@@ -13,7 +13,8 @@ from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
 from starlette.routing import BaseRoute, Match
 
-from kit import Read, ReadSession, Service, Session, Who, allowing
+from kit import Body as KitBody
+from kit import Id, JSONInteger, Money, Name, Read, ReadSession, Reference, Service, Session, Who, allowing
 from tests.kit.server.small import SUPERUSER_ID, asking, bearer, small_service
 
 REGISTRY = registry()
@@ -424,3 +425,31 @@ async def test_an_enum_type_of_the_database_is_refused() -> None:
     SQLModel.metadata.remove(table)
     assert "checked_mood.mood is an enum type of PostgreSQL" in error
     assert "native_enum=False" in error
+
+
+class Point(KitBody):
+    x: int
+    name: str
+
+
+def point_of(point: Annotated[Point, Query()]) -> Point:
+    """Return a dependency whose parameters are those of a body."""
+    return point
+
+
+async def test_a_parameter_whose_type_refuses_all_text_is_refused() -> None:
+    router = resource(read=Who.MEMBERS)
+
+    @router.get("/{number}", dependencies=[Depends(point_of)])
+    async def read(number: Reference, sizes: Annotated[list[JSONInteger] | None, Header()] = None) -> None: ...
+
+    @router.get("/text/{number}")
+    async def text(number: Id, price: Money, name: Name, size: int, is_open: bool) -> None: ...
+
+    errors = [error.partition("<locals>.")[2] for error in (await startup_error(small_service(router))).splitlines()]
+    said = "which is text, but its type accepts the numbers and booleans of JSON only: write"
+    assert errors == [
+        f"read (GET /things/{{number}}) reads number from the path, {said} `int`, or `Id` for an id.",
+        f"read (GET /things/{{number}}) reads sizes from the header, {said} `int`, or `Id` for an id.",
+        f"read (GET /things/{{number}}) reads x from the query, {said} a model that is no `Body` for point.",
+    ]

@@ -12,7 +12,7 @@ from fastapi.routing import APIRoute
 from pydantic import AfterValidator, FutureDate, PastDate, PastDatetime, model_validator
 from sqlmodel import Field
 
-from kit import Body, Id, JSONInteger, Money, Name, Read, Service, Slug, Who, allowing
+from kit import Body, Id, Money, Name, Read, Service, Slug, Who, allowing
 from tests.kit import bookshop
 from tests.kit.server.small import asking, small_service
 
@@ -204,7 +204,7 @@ async def test_bounds_of_parameters_have_the_names_of_json_schema() -> None:
 
     @router.get("/bounded")
     async def bounded(
-        price: Annotated[Money, Query(le=5)], step: Annotated[JSONInteger, Query(multiple_of=3)],
+        price: Annotated[Money, Query(le=5)], step: Annotated[Id, Query(multiple_of=3)],
         slug: Annotated[Slug, Query(pattern="^a", min_length=2)],
         distance: Annotated[int, AfterValidator(abs), Query(le=9)],
     ) -> None: ...  # fmt: skip
@@ -224,7 +224,7 @@ async def test_all_bounds_that_a_parameter_adds_to_a_type_of_the_kit_are_shown()
     @router.get("/bounded/{number}")
     async def bounded(
         number: Annotated[Id, Path(ge=3, le=9)], slug: Annotated[Slug, Query(max_length=9, pattern="a$", min_length=0)],
-        step: Annotated[JSONInteger, Query(ge=5, lt=10, multiple_of=2)],
+        step: Annotated[Id, Query(ge=5, lt=10, multiple_of=2)],
         price: Annotated[Money, Query(gt=Decimal("1.5"), le=5)],
         name: Annotated[Name, Query(max_length=9, min_length=2)],
     ) -> None: ...  # fmt: skip
@@ -233,7 +233,7 @@ async def test_all_bounds_that_a_parameter_adds_to_a_type_of_the_kit_are_shown()
     schemas = {part["name"]: part["schema"] for part in document["paths"]["/bounded/{number}"]["get"]["parameters"]}
     assert schemas["number"] == {"type": "integer", "minimum": 3, "maximum": 9}
     assert schemas["slug"].items() >= {"minLength": 1, "maxLength": 9, "allOf": [{"pattern": "a$"}]}.items()
-    assert schemas["step"] == {"type": "integer", "minimum": 5, "exclusiveMaximum": 10, "multipleOf": 2}
+    assert schemas["step"].items() >= {"minimum": 5, "exclusiveMaximum": 10, "multipleOf": 2}.items()
     assert schemas["price"]["anyOf"][0] == {"type": "number", "minimum": 0, "exclusiveMinimum": 1.5, "maximum": 5}
     assert schemas["name"].items() >= {"minLength": 2, "maxLength": 9}.items()
 

@@ -1,0 +1,42 @@
+"""Startup checks of parameters: find types of JSON, which refuse the text of a path, query, header or cookie."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any, get_args
+
+from fastapi.params import Param
+from fastapi.routing import APIRoute
+from pydantic.fields import FieldInfo
+
+from kit.models.json_forms import JSONForm
+from kit.models.kinds import expanded
+from kit.operations.dependants import dependencies_of, model_of
+from kit.server.routes import Entry
+
+TYPED = frozenset({"integer", "integer member", "number", "boolean"})
+"""The forms of JSON that accept no text."""
+
+
+def unreadable_parameters(entry: Entry) -> Iterator[str]:
+    """Yield an error for each parameter whose type refuses all text. Form fields are read by all types."""
+    for part in dependencies_of(entry.context.dependant) if isinstance(entry.route, APIRoute) else ():
+        for field in (*part.path_params, *part.query_params, *part.header_params, *part.cookie_params):
+            info, model = field.field_info, model_of(field.field_info)
+            assert isinstance(info, Param)
+            fields = {field.name: info} if model is None else model.model_fields
+            for name in (name for name, member in fields.items() if is_typed(member)):
+                remedy = "`int`, or `Id` for an id" if model is None else f"a model that is no `Body` for {field.name}"
+                yield (
+                    f"{entry.description} reads {name} from the {info.in_.value}, which is text, but its type accepts "
+                    f"the numbers and booleans of JSON only: write {remedy}."
+                )
+
+
+def is_typed(field: FieldInfo) -> bool:
+    """Return whether a field, or the elements of a list, accept no text."""
+    return has_typed_form(field.annotation, field.metadata)
+
+
+def has_typed_form(annotation: Any, metadata: Iterable[Any]) -> bool:
+    if any(isinstance(part, JSONForm) and part.name in TYPED for part in expanded(metadata)):
+        return True
+    return any(has_typed_form(part, getattr(part, "__metadata__", ())) for part in get_args(annotation))
