@@ -12,11 +12,13 @@ import uvicorn
 from pydantic import AliasChoices, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from kit.server.folders import folder_refusal
 from kit.server.log_lines import configure_logging
-from settings import HERE, Settings, read
+from settings import HERE, Settings, load, read
 
 HEALTH_SECONDS = 30
 """The timeout of uvicorn's health check of a worker, in seconds; a worker that does not answer is replaced."""
+MAX_PORT = 65_535
 
 
 class Server(BaseSettings):
@@ -25,7 +27,7 @@ class Server(BaseSettings):
     model_config = SettingsConfigDict(env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True)
 
     host: str = "127.0.0.1"
-    port: int = Field(default=8000, ge=1, le=65_535)
+    port: int = Field(default=8000, ge=1, le=MAX_PORT)
     workers: int = Field(default=1, ge=1, le=1000, validation_alias=AliasChoices("workers", "web_concurrency"))
     reload: bool | None = None
     uvicorn_root_path: str = ""
@@ -42,22 +44,37 @@ def refusal(server: Server, settings: Settings) -> str | None:
         return "A server that reloads has one worker: leave out RELOAD=true, or WORKERS."
     if server.reload and not settings.in_development:
         return "A server reloads in development only: leave out RELOAD=true, or ENVIRONMENT=production."
-    if (settings.metrics_host, settings.metrics_port) == (server.host, server.port):
+    if settings.metrics_port == server.port:
         return f"METRICS_PORT={server.port} is the port of the service: write another one."
-    return address_refusal(server.host, server.port)
+    return address_refusal(server.host, server.port) or metrics_refusal(settings)
 
 
-def address_refusal(host: str, port: int) -> str | None:
-    """Return an error message if no socket can be bound to this address; None if it is free."""
+def metrics_refusal(settings: Settings) -> str | None:
+    """Return an error message if the separate port of the metrics, or the folder of the workers, cannot be used."""
+    if settings.metrics_port is not None:
+        refused = address_refusal(settings.metrics_host, settings.metrics_port, "METRICS_")
+        if refused is not None:
+            return refused
+    reason = folder_refusal(Path(settings.metrics_dir)) if settings.metrics_dir else None
+    return reason and f"{reason}: write another METRICS_DIR=, or leave it out."
+
+
+def address_refusal(host: str, port: int, prefix: str = "") -> str | None:
+    """Return an error message if no socket can be bound to this address; None if it is free.
+
+    `prefix` is the beginning of the names of both settings, as in `METRICS_HOST`.
+    """
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         with socket.socket(family) as trial:
             trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             trial.bind(address)
-    except OSError as failure:
-        if failure.errno == errno.EADDRINUSE:
-            return f"Port {port} of {host} is taken: stop what uses it, or write PORT={port + 1}."
-        return f"Nothing can listen at {host}, port {port}: {failure.strerror}. Write another HOST= or PORT=."
+    except (OSError, UnicodeError) as failure:  # a UnicodeError: no host can have this name
+        if getattr(failure, "errno", None) == errno.EADDRINUSE:
+            other = port + 1 if port < MAX_PORT else port - 1
+            return f"Port {port} of {host} is taken: stop what uses it, or write {prefix}PORT={other}."
+        reason = getattr(failure, "strerror", "it is no host name")
+        return f"Nothing can listen at {host}, port {port}: {reason}. Write another {prefix}HOST= or {prefix}PORT=."
     return None
 
 
@@ -79,7 +96,7 @@ def unwatched(project: Path) -> list[str]:
 
 def main() -> str | None:
     """Serve until the process is stopped. Returns an error message if the server cannot start."""
-    settings, server = read(Settings), read(Server)
+    settings, server = load(), read(Server)
     refused = refusal(server, settings)
     if refused is not None:
         return refused

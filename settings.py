@@ -15,6 +15,8 @@ from kit.database.poolers import pooled
 from kit.database.servers import standby_urls
 from kit.database.urls import parsed, refuse_in_memory
 from kit.http.origins import refuse_other_origin
+from kit.http.request_headers import refuse_other_name
+from kit.http.urls import is_http_url
 from kit.server.proxies import refuse_other_addresses
 
 HERE = Path(__file__).parent
@@ -241,6 +243,13 @@ class Settings(BaseSettings):
         default=False, description="Whether every statement is logged with its values; not allowed in production."
     )
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def texts_in_utf8(cls, value: Any) -> Any:
+        if isinstance(value, str) and value != value.encode(errors="replace").decode():
+            raise ValueError("must be text in UTF-8: write random bytes as `openssl rand -hex 32` does")
+        return value
+
     @field_validator("database_url")
     @classmethod
     def known_database(cls, url: SecretStr) -> SecretStr:
@@ -266,6 +275,13 @@ class Settings(BaseSettings):
             refuse_other_origin(origin)
         return origins
 
+    @field_validator("cors_headers")
+    @classmethod
+    def names_of_headers(cls, names: str) -> str:
+        for name in comma_separated(names):
+            refuse_other_name(name)
+        return names
+
     @field_validator("forwarded_allow_ips")
     @classmethod
     def addresses_of_proxies(cls, addresses: str) -> str:
@@ -286,6 +302,13 @@ class Settings(BaseSettings):
         if not all(contact.startswith(("mailto:", "https://", "tel:")) for contact in comma_separated(contacts)):
             raise ValueError("must be URLs that start with mailto:, https:// or tel:")
         return contacts
+
+    @field_validator("otel_exporter_otlp_endpoint")
+    @classmethod
+    def url_of_collector(cls, url: str) -> str:
+        if url and not is_http_url(url):
+            raise ValueError("must be a URL, as in http://localhost:4318")
+        return url
 
     @field_validator("log_levels")
     @classmethod

@@ -18,6 +18,7 @@ ORDER = (
         "importing",
         "applications",
         "deprecations",
+        "refusals",
         "http",
         "models",
         "auth",

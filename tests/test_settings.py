@@ -126,6 +126,42 @@ def test_a_redis_may_have_a_user_and_an_address_of_each_kind(place: str, monkeyp
     assert load().limits_url.get_secret_value() == f"redis://{place}"
 
 
+@pytest.mark.parametrize("place", ["[", "[::1", "host?db=x", "host?foo=1", "secret@[x]", "host?protocol=7"])
+def test_a_redis_has_a_host_and_options_with_which_it_can_be_reached(
+    place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LIMITS_URL", f"redis://{place}")
+    with pytest.raises(SystemExit, match=r"^Setting LIMITS_URL: has an invalid host or option: write it as") as end:
+        load()
+    assert "secret" not in str(end.value)
+
+
+@pytest.mark.parametrize("name", ["SECRET_KEY", "METRICS_TOKEN", "METRICS_HOST", "APPLICATION_NAME"])
+def test_a_setting_is_text_in_utf_8(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, "secret\udcff")
+    with pytest.raises(SystemExit, match=rf"^Setting {name}: must be text in UTF-8: write random bytes as") as end:
+        load()
+    assert "secret" not in str(end.value)
+
+
+@pytest.mark.parametrize("names", ["a b", "traceparent, é", "a\nb", "a:b"])
+def test_a_header_that_no_page_can_send_is_refused(names: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CORS_HEADERS", names)
+    with pytest.raises(SystemExit, match=r"^Setting CORS_HEADERS: has '.*', which is no name of a header: write names"):
+        load()
+    monkeypatch.setenv("CORS_HEADERS", "traceparent, X-Tenant, *")
+    assert load().cors_headers
+
+
+@pytest.mark.parametrize("url", ["localhost:4318", "http://", "http://[", "http://collector:x", "redis://host"])
+def test_a_collector_of_traces_is_an_http_server(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", url)
+    with pytest.raises(SystemExit, match=r"^Setting OTEL_EXPORTER_OTLP_ENDPOINT: must be a URL, as in http://"):
+        load()
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://[::1]:4318")
+    assert load().otel_exporter_otlp_endpoint == "http://[::1]:4318"
+
+
 ORIGINS = [
     "shop.example.com",
     "https://shop.example.com/",

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from redis.asyncio import ConnectionPool
 
 MEMORY, REDIS = "memory://", ("redis://", "rediss://")
+IMPLEMENTATION = "async+redis://"
+"""The storage of `limits` for Redis. It gets connections, and would refuse the URL of a server without a port."""
 PORT, MAX_PORT = re.compile(r":([^:@\]]*)$"), 65_535
 CHECK_SECONDS = 1.0
 """The timeout of the check whether Redis answers."""
@@ -29,7 +31,7 @@ A fixed window begins with its first hit. A moving window is the time until now,
 
 
 def refuse_other_storage(url: str) -> None:
-    """Raise a ValueError unless the URL is `memory://` or the URL of a Redis server."""
+    """Raise a ValueError unless the URL is `memory://`, or one of a Redis server, with options that Redis has."""
     if url == MEMORY:
         return
     if not url.startswith(REDIS):
@@ -39,6 +41,11 @@ def refuse_other_storage(url: str) -> None:
     is_port = port is None or (port[1].isdecimal() and 0 < int(port[1]) <= MAX_PORT)
     if not is_port or not re.fullmatch(r"\d*", database):
         raise ValueError("must have numbers as port and database, as in redis://host:6379/0")
+    redis: Any = import_module("redis.asyncio")  # takes long to import
+    try:
+        redis.ConnectionPool.from_url(url).make_connection()
+    except (TypeError, ValueError, redis.RedisError):  # without its message, which may contain the password
+        raise ValueError("has an invalid host or option: write it as in redis://host:6379/0?socket_timeout=1") from None
 
 
 class MemoryWindow:
@@ -84,12 +91,12 @@ class Counters:
         return self._new_window(loop) if known is None else known
 
     def _new_window(self, loop: asyncio.AbstractEventLoop) -> Window:
-        pool: Any = import_module("redis.asyncio").ConnectionPool.from_url(self.url)  # takes long to import
+        pool: Any = import_module("redis.asyncio").ConnectionPool.from_url(self.url)
         self._ends[loop] = end = self._close_at_end(loop, pool)
         with suppress(StopIteration):
             end.asend(None).send(None)  # runs to the `yield`, so that the loop knows the generator and will close it
         options: Any = {"implementation": "redispy", "connection_pool": pool}
-        storage = storage_from_string(f"async+{self.url}", wrap_exceptions=True, **options)
+        storage = storage_from_string(IMPLEMENTATION, wrap_exceptions=True, **options)
         assert isinstance(storage, aio.storage.Storage)
         self._windows[loop] = window = self._strategy(storage)
         return window

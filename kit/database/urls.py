@@ -28,6 +28,8 @@ DRIVERS = {
 SEVERAL_HOSTS = re.compile(r"(?P<start>\w[\w+]*://(?:.*@)?)(?P<hosts>[^/?@]+,[^/?@]+)(?P<end>(?:[/?].*)?)")
 PORT = 5432
 """The default port of a host."""
+SOCKET = ("/", "@")
+"""The first characters of the path of a Unix socket, and of an abstract one."""
 SYSTEM_FILE = "/etc/ssl/certs/ca-certificates.crt"
 """The file of certificate authorities on Debian and others."""
 
@@ -47,10 +49,14 @@ def parsed(text: str) -> URL:
 
 
 def refuse_absent_folder(url: URL) -> None:
-    """Raise a ValueError if the folder of a SQLite file does not exist."""
-    if url.get_backend_name() == "sqlite" and url.database and not Path(url.database).parent.is_dir():
-        folder = Path(url.database).parent
-        raise ValueError(f"has a file in the folder {folder}, which does not exist: create it")
+    """Raise a ValueError if a SQLite file is a folder, or if its folder does not exist."""
+    if url.get_backend_name() != "sqlite" or not url.database:
+        return
+    file = Path(url.database)
+    if not file.parent.is_dir():
+        raise ValueError(f"has a file in the folder {file.parent}, which does not exist: create it")
+    if file.is_dir():
+        raise ValueError(f"has the folder {file} instead of a file: write a file in it, as in {file}/service.db")
 
 
 def refuse_in_memory(url: URL) -> None:
@@ -102,10 +108,26 @@ def usable(url: URL) -> URL:
     if query.get("sslrootcert") == "system":
         url = url.update_query_dict({"sslrootcert": certificates_of_system()})
     try:
-        url.get_dialect()().create_connect_args(url)
+        _, arguments = url.get_dialect()().create_connect_args(url)
     except ArgumentError as failure:
         raise ValueError(f"cannot be used: {str(failure).partition(chr(10))[0]}") from None
+    refuse_impossible(as_list(arguments.get("host")), as_list(arguments.get("port")))
     return url
+
+
+def as_list(value: Any) -> list[Any]:
+    """Return the value of an argument of the driver as a list: it is one if there are several hosts."""
+    return value if isinstance(value, list) else [] if value is None else [value]
+
+
+def refuse_impossible(hosts: list[str], ports: list[int]) -> None:
+    """Raise a ValueError for a host name or a port that cannot exist."""
+    if any(not 0 < port < 2**16 for port in ports):
+        raise ValueError("has a port that does not exist: write one from 1 to 65535")
+    try:
+        _ = [host.encode("idna") for host in hosts if not host.startswith(SOCKET)]
+    except UnicodeError:
+        raise ValueError("has a host that no name can have: write it as in db.example.com") from None
 
 
 def usable_host(url: URL) -> URL:

@@ -1,8 +1,14 @@
 """Request headers, read directly from the ASGI scope, which is faster than Starlette's `Headers`."""
 
+import re
+
 from starlette.types import Scope
 
 RANGE, BYTES = b"range", b"bytes"
+
+
+NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+"""The name of a header (RFC 9110, section 5.1)."""
 
 
 def header(scope: Scope, name: bytes) -> str | None:
@@ -25,3 +31,9 @@ def ignore_other_ranges(scope: Scope) -> None:
 def is_in_bytes(value: bytes) -> bool:
     unit, equals, _ = value.partition(b"=")
     return equals == b"=" and unit.strip().lower() == BYTES
+
+
+def refuse_other_name(name: str) -> None:
+    """Raise a ValueError unless a header can have this name."""
+    if not NAME.fullmatch(name):
+        raise ValueError(f"has {name!r}, which is no name of a header: write names as in traceparent, or *")

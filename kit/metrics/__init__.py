@@ -25,7 +25,7 @@ class Access:
 
 
 def install(service: Any, access: Access, directory: str = "") -> None:
-    """Measure a service, and let Prometheus read the metrics. Raises a RuntimeError as `workers.share` does.
+    """Measure a service, and let Prometheus read the metrics. Exits or raises as `workers.share` does.
 
     `directory` is the folder in which several workers share their metrics; if it is empty, one for temporary files. It
     has to be chosen before `prometheus_client` is imported, so the other modules are imported here.

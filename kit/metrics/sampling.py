@@ -75,12 +75,12 @@ class Sampling:
         try:
             self.server, _ = start_http_server(self.access.port, self.access.host, self.exposition.registry)
             self.server.set_app(only_metrics(with_known_formats(make_wsgi_app(self.exposition.registry))))
-        except OSError as failure:
+        except (OSError, UnicodeError) as failure:  # a UnicodeError: no host can have this name
             if VARIABLE not in os.environ:
                 address = f"Port {self.access.port} of {self.access.host}"
                 raise RuntimeError(
-                    f"{address} cannot be used ({failure}): set METRICS_PORT to another one."
-                ) from failure
+                    f"{address} cannot be used ({failure}): set METRICS_PORT or METRICS_HOST to another one."
+                ) from None
 
 
 def close(server: WSGIServer) -> None:

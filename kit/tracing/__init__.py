@@ -8,6 +8,7 @@ that installs it.
 from importlib import import_module
 from typing import Any
 
+from kit.refusals import refuse_start
 from kit.tracing.variables import is_on, refusal
 
 
@@ -20,5 +21,5 @@ def install(service: Any, name: str, endpoint: str) -> None:
     if not is_on(endpoint):
         return
     if sentence := refusal(endpoint):
-        raise SystemExit(sentence)
+        refuse_start(sentence)
     import_module("kit.tracing.installation").install(service, name, endpoint)

@@ -5,6 +5,7 @@ from functools import partial
 from opentelemetry import trace
 
 from kit.http.traces import TRACERS
+from kit.refusals import refuse_start
 from kit.server.service import Service
 from kit.tracing.provider import Provider, bound_of_roots
 from kit.tracing.requests import RefusedRequests, TraceLayer
@@ -21,7 +22,7 @@ def install(service: Service, name: str, endpoint: str) -> None:
     """
     provider = trace.get_tracer_provider()
     if not isinstance(provider, (Provider, trace.ProxyTracerProvider)):
-        raise SystemExit("Another TracerProvider is set already: unset OTEL_EXPORTER_OTLP_ENDPOINT, or do not set it.")
+        refuse_start("Another TracerProvider is set already: unset OTEL_EXPORTER_OTLP_ENDPOINT, or do not set it.")
     if not isinstance(provider, Provider):
         provider = Provider(name, service.version, endpoint)
         trace.set_tracer_provider(provider)

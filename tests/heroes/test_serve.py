@@ -73,8 +73,40 @@ def test_a_taken_port_is_refused_before_anything_is_said(
     assert (run, capsys.readouterr().out) == ({}, "")
 
 
+def test_a_database_in_memory_is_refused_before_anything_is_said(
+    run: dict[str, Any], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", "sqlite://")
+    with pytest.raises(SystemExit, match="is a database in memory"):
+        serve.main()
+    assert (run, capsys.readouterr().out) == ({}, "")
+
+
 def test_a_host_that_is_not_here_is_refused() -> None:
     assert "Nothing can listen at 192.0.2.1, port 8000: " in str(address_refusal("192.0.2.1", 8000))
+
+
+@pytest.mark.parametrize("host", [".a", "a..b", "é" * 70, "\udcff"])
+def test_a_host_that_no_name_can_have_is_refused(host: str) -> None:
+    said = f"Nothing can listen at {host}, port 8000: it is no host name. Write another METRICS_HOST= or METRICS_PORT=."
+    assert address_refusal(host, 8000, "METRICS_") == said
+
+
+def test_instead_of_the_last_port_a_lower_one_is_suggested(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", free_port())) as taken:
+        port = taken.getsockname()[1]
+        monkeypatch.setattr(serve, "MAX_PORT", port)
+        assert str(address_refusal("127.0.0.1", port)).endswith(f"write PORT={port - 1}.")
+
+
+def test_what_the_metrics_cannot_use_is_refused_before_the_start(tmp_path: Path) -> None:
+    server = Server(port=free_port())
+    wrong = settings_for("sqlite://", metrics_host="192.0.2.1", metrics_port=free_port())
+    assert str(refusal(server, wrong)).endswith("Write another METRICS_HOST= or METRICS_PORT=.")
+    (tmp_path / "file").touch()
+    folder = settings_for("sqlite://", metrics_dir=str(tmp_path / "file"), metrics_port=free_port())
+    assert refusal(server, folder) == f"{tmp_path}/file is no folder: write another METRICS_DIR=, or leave it out."
+    assert refusal(server, settings_for("sqlite://", metrics_dir=str(tmp_path / "folder"))) is None
 
 
 def test_a_server_does_not_reload_with_workers_or_in_production() -> None:

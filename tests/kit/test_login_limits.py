@@ -15,6 +15,7 @@ from limits.errors import StorageError
 from starlette.exceptions import HTTPException
 
 from kit import Database, LoginLimits, Service
+from kit.auth.counters import Counters
 from tests.engines import url_of
 from tests.kit.logins import PASSWORD, with_logins
 from tests.kit.service import client_of
@@ -275,3 +276,7 @@ def test_each_event_loop_sees_the_counts_of_the_others(kind: str) -> None:
 def test_a_storage_of_another_kind_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="memory://, redis://"):
         limits(url)
+
+
+async def test_a_redis_without_a_port_has_the_usual_one() -> None:
+    assert await Counters("redis://127.0.0.1.invalid", "fixed").is_reachable() is False

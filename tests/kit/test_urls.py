@@ -59,6 +59,10 @@ has_tls = pytest.mark.skipif(PROGRAM is None or not shutil.which("openssl"), rea
         ("mysql://secret@host/db", "must start with sqlite:// or postgresql://"),
         ("secret", "is not a database URL"),
         ("postgresql://h:secret/d", "is not a database URL"),
+        ("postgresql://h:99999/d", "has a port that does not exist: write one from 1 to 65535"),
+        ("postgresql://a:1,b:70000/d", "has a port that does not exist"),
+        ("postgresql://secret..x/d", "has a host that no name can have: write it as in db.example.com"),
+        ("sqlite:////", "write a file in it"),
     ],
 )
 def test_a_url_that_cannot_be_used_is_refused_with_a_sentence(

@@ -164,6 +164,16 @@ async def test_a_port_that_is_taken_ends_the_start(database: Database) -> None:
                 raise AssertionError("unreachable")
 
 
+@on_sqlite
+async def test_a_host_that_no_name_can_have_ends_the_start(database: Database) -> None:
+    companion = shop(database, Access(port=free_port(), host=".a")).companions[0]
+    with pytest.raises(
+        RuntimeError, match=r"of \.a cannot be used .*: set METRICS_PORT or METRICS_HOST to another one"
+    ):
+        async with companion():
+            raise AssertionError("unreachable")
+
+
 def test_a_port_of_the_metrics_answers_in_a_known_format_too() -> None:
     respond = with_known_formats(lambda environ, _: environ["HTTP_ACCEPT"])
     assert "abc" not in respond({"HTTP_ACCEPT": "text/plain;version=abc"}, print)

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.no_fast_path
 APP = "tests.kit.metrics.served:app"
 DURATION = "http_request_duration_seconds_count"
 UNUSED_PID = 2**22 - 7
-OWN_RUN = f"run-{os.getppid()}-"
+OWN_RUN = f"metrics-of-{os.getppid()}-"
 
 
 @asynccontextmanager
@@ -138,12 +138,13 @@ def test_the_workers_of_a_run_share_a_folder(folder: Path) -> None:
     assert Path(os.environ[VARIABLE]).is_dir()
 
 
-def test_the_folders_of_runs_that_have_ended_are_removed(folder: Path) -> None:
-    (folder / f"run-{UNUSED_PID}-123").mkdir(parents=True)
+def test_the_folders_of_runs_that_have_ended_are_removed_and_no_others(folder: Path) -> None:
+    (folder / f"metrics-of-{UNUSED_PID}-123").mkdir(parents=True)
+    (folder / "run-2026-01").mkdir()
     running = folder / run_of(os.getpid())
     running.mkdir()
     share(str(folder))
-    assert {path.name for path in folder.iterdir()} == {run_of(os.getppid()), running.name}
+    assert {path.name for path in folder.iterdir()} == {run_of(os.getppid()), running.name, "run-2026-01"}
 
 
 def test_a_single_process_shares_nothing(folder: Path) -> None:
@@ -161,10 +162,16 @@ def test_workers_are_found_out(folder: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_folder_that_the_operator_has_set_is_used_as_it_is(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(VARIABLE, "/elsewhere")
+    monkeypatch.setenv(VARIABLE, str(folder.parent))
     share(str(folder))
-    assert os.environ[VARIABLE] == "/elsewhere"
+    assert os.environ[VARIABLE] == str(folder.parent)
     assert not folder.exists()
+
+
+def test_what_the_operator_has_set_must_be_a_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, str(folder))
+    with pytest.raises(SystemExit, match=f"^{VARIABLE}={folder} is no folder into which this process can write"):
+        share("")
 
 
 def test_it_is_refused_to_share_what_was_imported_before(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,8 +182,18 @@ def test_it_is_refused_to_share_what_was_imported_before(folder: Path, monkeypat
 
 def test_a_folder_of_another_user_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 12345)
-    with pytest.raises(RuntimeError, match="belongs to another user: set METRICS_DIR"):
+    with pytest.raises(SystemExit, match="belongs to another user: set METRICS_DIR"):
         share(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"), [("file", "is no folder"), ("file/x", "is no folder"), ("x" * 300, "cannot")]
+)
+def test_what_is_no_folder_is_refused_with_a_sentence(folder: Path, name: str, reason: str) -> None:
+    folder.mkdir()
+    (folder / "file").touch()
+    with pytest.raises(SystemExit, match=f"{reason}.*: set METRICS_DIR to another folder"):
+        share(str(folder / name))
 
 
 def test_the_gauges_of_dead_workers_are_removed_and_their_counters_kept(
@@ -213,7 +230,7 @@ def test_a_process_of_another_user_exists(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_without_proc_a_run_is_known_by_its_parent() -> None:
-    assert run_of(UNUSED_PID) == f"run-{UNUSED_PID}-0"
+    assert run_of(UNUSED_PID) == f"metrics-of-{UNUSED_PID}-0"
 
 
 def test_a_process_that_does_not_exist_is_no_zombie() -> None:

@@ -48,11 +48,25 @@ def test_an_endpoint_switches_traces_on(
         ("OTEL_TRACES_SAMPLER", "jaeger_remote", "must be one of always_on, always_off, traceidratio"),
         ("OTEL_TRACES_SAMPLER_ARG", "half", "must be a number from 0 to 1"),
         ("OTEL_TRACES_SAMPLER_ARG", "1.5", "must be a number from 0 to 1"),
+        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://[", "must be a URL"),
+        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://collector:x", "must be a URL"),
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "many", "must be a whole number above 0, as in 1000"),
+        ("OTEL_BSP_SCHEDULE_DELAY", "0", "must be a whole number above 0"),
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "100", "must be at least OTEL_BSP_MAX_EXPORT_BATCH_SIZE, which is 512"),
+        ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "-1", "must be a whole number, as in 1000"),
+        ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/none", "must be a file, and there is no file /none"),
     ],
 )
 def test_what_cannot_work_is_refused(name: str, value: str, sentence: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, value)
     assert sentence in str(refusal(URL))
+
+
+def test_numbers_and_files_that_can_work_are_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {"OTEL_BSP_MAX_QUEUE_SIZE": "512", "OTEL_SPAN_EVENT_COUNT_LIMIT": "0", "OTEL_ATTRIBUTE_COUNT_LIMIT": ""}
+    for name, value in {**given, "OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY": __file__}.items():
+        monkeypatch.setenv(name, value)
+    assert refusal(URL) is None
 
 
 async def test_the_packages_that_are_missing_are_named(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
