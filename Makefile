@@ -3,7 +3,6 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PYTEST ?= $(BIN)/pytest
-MESSAGE ?= change
 # The lock files name every package, dependencies of dependencies too: pip has nothing to resolve.
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes
 # A lock file by uv, in half of the time; by pip if that fails, because uv does not read pip's configuration. uv itself
@@ -63,7 +62,7 @@ tracing: .venv/run ## Install what traces need, for OTEL_EXPORTER_OTLP_ENDPOINT
 	@$(INSTALL) -r requirements-tracing.txt
 
 test: .venv/dev ## Run the tests on SQLite and PostgreSQL, without slow ones and those of the kit; ARGS=-x for pytest, RESOURCE=invoice for one
-	@chosen=$$($(BIN)/python -m kit.scaffolding.selection "$(RESOURCE)") && $(PYTEST) -n auto --dist worksteal \
+	@chosen=$$($(BIN)/python -m kit.scaffolding.selection "$$RESOURCE") && $(PYTEST) -n auto --dist worksteal \
 		$(addprefix --ignore=,$(GROUPS)) $(FASTER) $$chosen $(ARGS)
 
 test-kit: .venv/dev ## Run the tests of the kit on SQLite and PostgreSQL; ARGS= passes options to pytest
@@ -73,7 +72,7 @@ test-unchecked: .venv/dev ## Run the tests that `make check` leaves out, after i
 	@$(PYTEST) -n auto --dist worksteal $(addprefix --ignore=,$(GROUPS) $(OTHERS)) -k "not ($(TRACED))" $(ARGS)
 
 openapi: .venv/run ## Write the OpenAPI document to openapi.json; FILE= for another file
-	@$(BIN)/python -m kit.openapi main:app "$(or $(FILE),openapi.json)"
+	@$(BIN)/python -m kit.openapi main:app "$${FILE:-openapi.json}"
 
 check: export PYTHONDONTWRITEBYTECODE = # otherwise three processes compile all modules again
 check: .venv/dev ## Check format, lint and types, and that tests cover every line and branch
@@ -103,13 +102,13 @@ db: .venv/run ## Open psql or sqlite3 on the database
 	@exec $(BIN)/python commands.py db
 
 seed: .venv/run ## Fill every resource with plausible rows, in development; ROWS=100000
-	@$(BIN)/python commands.py seed "$(or $(ROWS),1000)"
+	@$(BIN)/python commands.py seed "$${ROWS:-1000}"
 
 backup: .venv/run ## Write a backup of the database, also while the service runs; FILE=backup.db
-	@$(BIN)/python commands.py backup "$(FILE)"
+	@$(BIN)/python commands.py backup "$$FILE"
 
 restore: .venv/run ## Replace the database by a backup, and compare the tables; FILE=backup.db
-	@$(BIN)/python commands.py restore "$(FILE)"
+	@$(BIN)/python commands.py restore "$$FILE"
 
 superuser: .venv/run ## Create a superuser; asks for what SUPERUSER_USERNAME, SUPERUSER_EMAIL and SUPERUSER_PASSWORD do not give
 	@$(BIN)/python superuser.py
@@ -130,7 +129,7 @@ wheel: .venv/dev ## Build the kit as a wheel, build/service_kit-….whl
 	@rm -rf build && $(BIN)/python -m build --no-isolation --wheel --outdir build kit > /dev/null
 
 migration: .venv/dev ## Write a migration for the changes of the models, and try it on a copy; MESSAGE="add invoices", RENAME=user.full_name:name
-	@$(BIN)/python -m kit.database.new_migration "$(MESSAGE)" "$(RENAME)"
+	@$(BIN)/python -m kit.database.new_migration "$${MESSAGE:-change}" "$$RENAME"
 
 lock: lock-service $(LOCKS) ## Update all lock files (requirements*.txt) from pyproject.toml
 

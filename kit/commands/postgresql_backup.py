@@ -2,25 +2,39 @@
 
 import asyncio
 import json
+import os
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 from sqlalchemy import URL
 
 from kit.commands.checksums import Sums, differences, postgresql_sums
 from kit.commands.clients import environment_of, program
-from kit.commands.errors import CommandFailedError
+from kit.commands.errors import CommandFailedError, explained
+from kit.commands.files import refuse_unusable
 from kit.commands.progress import Progress
-from kit.database.errors import ASYNCPG_ERRORS
 from kit.database.hosts import connect_to
 from kit.database.poolers import is_pooled
 from kit.database.url_options import driver_options
 
 TABLE = re.compile(r"(?:dumping contents of table|processing data for table)")
 """The line that the programs print for each table with `--verbose`."""
+
+LOCK_SECONDS, POLL_SECONDS = 10.0, 0.5
+"""The longest wait for locks of other sessions, and the time between two looks at them."""
+OWN_NAME = f"backup-{os.getpid()}"
+"""The `application_name` of the programs that this process runs."""
+BLOCKERS = """SELECT DISTINCT CASE WHEN other.pid IS NULL THEN 'a prepared transaction (see pg_prepared_xacts)' ELSE
+format('%s of %s at %s (pid %s, %s)', coalesce(nullif(other.application_name, ''), 'a program'), other.usename,
+coalesce(host(other.client_addr), 'this machine'), other.pid, coalesce(other.state, 'active')) END AS session
+FROM pg_stat_activity own CROSS JOIN unnest(pg_blocking_pids(own.pid)) blocking(pid)
+LEFT JOIN pg_stat_activity other ON other.pid = blocking.pid WHERE own.application_name = $1 ORDER BY session"""
+IN_USE = """The database is in use, and nothing was restored: its tables are locked by {}.
+Stop it, or end it by `SELECT pg_terminate_backend(pid)`, and run the command again."""
 
 
 def sums_file(file: Path) -> Path:
@@ -30,44 +44,92 @@ def sums_file(file: Path) -> Path:
 async def backup(url: URL, file: Path) -> Sums:
     """Write a dump of the database to `file`, and the checksums to `file.sums`. The service may write meanwhile.
 
-    Raises a CommandFailedError if the database cannot be reached, or if `pg_dump` is missing or fails.
+    Raises a CommandFailedError if the database cannot be reached or read, if the file cannot be written, or if
+    `pg_dump` is missing or fails.
     """
     refuse_pooler(url)
-    connection = await connect(url)
+    refuse_unusable(file, url)
     part = file.with_name(f"{file.name}.part")
+    try:
+        with explained(f"{file} was not written"):
+            sums = await dump(url, part)
+            part.replace(file)
+            sums_file(file).write_text(json.dumps(sums, indent=1) + "\n")
+    finally:
+        part.unlink(missing_ok=True)
+    return sums
+
+
+async def dump(url: URL, file: Path) -> Sums:
+    """Write a dump of the database to `file`. Returns the checksums of the tables in it."""
+    connection = await connect(url)
     try:
         async with connection.transaction(isolation="repeatable_read", readonly=True):
             snapshot = await connection.fetchval("SELECT pg_export_snapshot()")
             sums = await postgresql_sums(connection)
-            options = ("--format=custom", "--no-owner", f"--snapshot={snapshot}", f"--file={part}", "--verbose")
-            await run(url, "pg_dump", *options, progress=Progress("backup", tables_in(sums)))
+            options = ("--format=custom", "--no-owner", f"--snapshot={snapshot}", f"--file={file}", "--verbose")
+            waiting = f"--lock-wait-timeout={LOCK_SECONDS:.0f}s"
+            await run(url, "pg_dump", *options, waiting, progress=Progress("backup", tables_in(sums)))
     finally:
         await connection.close()
-    part.replace(file)
-    sums_file(file).write_text(json.dumps(sums, indent=1) + "\n")
     return sums
 
 
 async def restore(url: URL, file: Path) -> Sums:
     """Replace the database by a dump, in one transaction. Raises a CommandFailedError if it fails.
 
-    Raises it also if a table or sequence then differs from the checksums of the backup.
+    Raises it also if other sessions keep tables locked, and if a table or sequence then differs from the checksums of
+    the backup.
     """
     refuse_pooler(url)
-    expected: Sums = json.loads(sums_file(file).read_text()) if sums_file(file).is_file() else {}
+    expected = sums_of(file)
     options = ("--clean", "--if-exists", "--no-owner", "--single-transaction", "--exit-on-error", "--verbose")
-    with tempfile.TemporaryDirectory() as folder:
+    with explained("The restored database cannot be compared"), tempfile.TemporaryDirectory() as folder:
         listed = await chosen_parts(url, file, Path(folder) / "list")
         chosen = (f"--use-list={listed}", f"--dbname={url.database}", str(file))
-        await run(url, "pg_restore", *options, *chosen, progress=Progress("restore", tables_in(expected)))
-    connection = await connect(url)
-    try:
-        found = await postgresql_sums(connection)
-    finally:
-        await connection.close()
-    if wrong := differences({name: (one[0], one[1]) for name, one in expected.items()}, found):
+        restoring = run(url, "pg_restore", *options, *chosen, progress=Progress("restore", tables_in(expected)))
+        await unless_blocked(url, restoring)
+        found = await sums_in(url)
+    if wrong := differences(expected, found):
         raise CommandFailedError(f"The restored database differs from the backup: {'; '.join(wrong)}.")
     return found
+
+
+async def sums_in(url: URL) -> Sums:
+    connection = await connect(url)
+    try:
+        return await postgresql_sums(connection)
+    finally:
+        await connection.close()
+
+
+def sums_of(file: Path) -> Sums:
+    """Return the checksums beside a dump; none if there is no such file. Raises a CommandFailedError for another."""
+    beside = sums_file(file)
+    if not beside.is_file():
+        return {}
+    try:
+        return {name: (int(rows), str(total)) for name, (rows, total) in json.loads(beside.read_text()).items()}
+    except (ValueError, TypeError, AttributeError):
+        raise CommandFailedError(f"{beside} has no checksums of a backup: remove it to restore without them.") from None
+
+
+async def unless_blocked(url: URL, restoring: Coroutine[Any, Any, None]) -> None:
+    """Await `restoring`. Ends it, and raises a CommandFailedError, if others lock what it needs for `LOCK_SECONDS`."""
+    connection, waited = await connect(url), 0.0
+    task = asyncio.create_task(restoring)
+    try:
+        while not task.done():
+            await asyncio.wait([task], timeout=POLL_SECONDS)
+            blockers = [text for (text,) in await connection.fetch(BLOCKERS, OWN_NAME)]
+            waited = waited + POLL_SECONDS if blockers else 0.0
+            if waited > LOCK_SECONDS:
+                raise CommandFailedError(IN_USE.format("; ".join(blockers)))
+        await task
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+        await connection.close()
 
 
 async def chosen_parts(url: URL, file: Path, listed: Path) -> Path:
@@ -117,23 +179,28 @@ def refuse_pooler(url: URL) -> None:
 
 
 async def connect(url: URL) -> asyncpg.Connection:
-    try:
+    """Connect, with a timeout for locks. Raises a CommandFailedError if the database cannot be reached."""
+    with explained("The database cannot be reached"):
         connection: asyncpg.Connection = await connect_to(*driver_options(url))
-    except (OSError, *ASYNCPG_ERRORS) as failure:
-        raise CommandFailedError(f"The database cannot be reached: {failure}") from None
+        await connection.execute(f"SET lock_timeout = '{LOCK_SECONDS:.0f}s'")
     return connection
 
 
 async def run(url: URL, name: str, *options: str, progress: Progress | None) -> None:
     """Run a program of PostgreSQL. Raises a CommandFailedError with the errors that it printed, if it fails."""
     pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(program(name), *options, env=environment_of(url), stderr=pipe)
+    environment = {**environment_of(url), "PGAPPNAME": OWN_NAME}
+    process = await asyncio.create_subprocess_exec(program(name), *options, env=environment, stderr=pipe)
     assert process.stderr is not None
     lines: list[str] = []
-    async for line in process.stderr:
-        lines = [*lines[-4:], line.decode(errors="replace").strip()]
-        if progress is not None and TABLE.search(lines[-1]):
-            progress.step()
+    try:
+        async for line in process.stderr:
+            lines = [*lines[-4:], line.decode(errors="replace").strip()]
+            if progress is not None and TABLE.search(lines[-1]):
+                progress.step()
+    except asyncio.CancelledError:
+        process.terminate()
+        raise
     if await process.wait():
         errors = [line for line in lines if ": error:" in line or ": detail:" in line] or lines[-1:]
         raise CommandFailedError(f"{name} failed: {' '.join(errors)}")

@@ -6,4 +6,7 @@ from kit.applications import load_application
 from kit.server.route_listing import describe_routes
 
 if __name__ == "__main__":
-    sys.stdout.write(describe_routes(load_application(sys.argv[1])) + "\n")
+    try:
+        sys.stdout.write(describe_routes(load_application(sys.argv[1])) + "\n")
+    except ValueError as failure:  # the message of a check of the routes
+        sys.exit(str(failure))

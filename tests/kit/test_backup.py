@@ -2,7 +2,9 @@
 
 import asyncio
 import sqlite3
+import subprocess
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from sqlalchemy import URL, text
 from kit.commands import postgresql_backup, sqlite_backup
 from kit.commands.checksums import Sums, differences
 from kit.commands.errors import CommandFailedError
+from kit.commands.files import users_of
 from kit.database.databases import Database
 from tests import engines
 from tests.engines import on_postgresql, on_sqlite, url_for
@@ -59,6 +62,10 @@ async def restore(url: URL, file: Path) -> Sums:
     if url.get_backend_name() == "sqlite":
         return await asyncio.to_thread(sqlite_backup.restore, url, file)
     return await postgresql_backup.restore(url, file)
+
+
+def names_in(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
 
 
 async def test_a_backup_is_restored_with_rows_and_ids(database: Database, tmp_path: Path) -> None:
@@ -135,10 +142,99 @@ def test_differences_are_sentences() -> None:
 @pytest.mark.parametrize("content", [b"no database at all", b""])
 async def test_a_file_that_is_no_sqlite_database_is_refused(database: Database, content: bytes, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(content)
-    if content:
-        with pytest.raises(CommandFailedError, match="no database of SQLite"):
+    with pytest.raises(CommandFailedError, match="no database of SQLite" if content else "no tables: it is no backup"):
+        await restore(database.url, tmp_path / "file")
+    assert len(await titles(database)) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("folder", "folder is a folder: write a file in it, as in FILE=.*/folder/backup.db"),
+        ("none/file", "There is no folder .*/none: create it"),
+        ("file/file", "There is no folder .*/file: create it"),
+    ],
+)
+async def test_a_backup_is_not_written_where_no_file_can_be(
+    database: Database, name: str, sentence: str, tmp_path: Path
+) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    with pytest.raises(CommandFailedError, match=sentence):
+        await backup(database.url, tmp_path / name)
+    assert names_in(tmp_path) == {"folder", "file"}
+
+
+async def test_a_folder_of_others_and_a_full_disk_are_reported(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(Path, "replace", fail)
+    with pytest.raises(CommandFailedError, match="file was not written: No space left on device"):
+        await backup(database.url, tmp_path / "file")
+    assert not names_in(tmp_path)
+    monkeypatch.setattr("os.access", lambda *_: False)
+    with pytest.raises(CommandFailedError, match="You may not write into the folder"):
+        await backup(database.url, tmp_path / "file")
+
+
+@on_sqlite
+async def test_the_database_itself_is_no_backup(database: Database) -> None:
+    for command in (backup, restore):
+        with pytest.raises(CommandFailedError, match="is the database itself: write the file of a backup"):
+            await command(database.url, Path(str(database.url.database)))
+    assert len(await titles(database)) == 3
+
+
+async def test_a_database_that_another_keeps_locked_is_not_restored(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (sqlite_backup, postgresql_backup):
+        monkeypatch.setattr(module, "LOCK_SECONDS", 0.2)
+    monkeypatch.setattr(postgresql_backup, "POLL_SECONDS", 0.1)
+    await backup(database.url, tmp_path / "books.backup")
+    async with database.writer.begin() as connection:
+        await connection.execute(text("UPDATE book SET title = 'Mine'"))
+        with pytest.raises(CommandFailedError, match=r"(?i)nothing was restored"):
+            await restore(database.url, tmp_path / "books.backup")
+    assert await titles(database) == ["Mine"] * 3
+
+
+def test_the_processes_that_use_a_file_are_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert users_of(tmp_path / "file") == ""
+    with (tmp_path / "file").open() as file, subprocess.Popen(["sleep", "60"], stdin=file) as process:  # noqa: S607
+        assert users_of(tmp_path / "file") == (f" (process {process.pid}: sleep)" if Path("/proc").is_dir() else "")
+        process.kill()
+
+
+@on_sqlite
+async def test_writes_do_not_start_a_backup_anew(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[int] = []
+
+    def write(self: sqlite_backup.Steps, _: int, remaining: int, total: int) -> None:
+        steps.append(remaining)
+        with closing(sqlite3.connect(str(database.url.database))) as other, other:
+            other.execute("UPDATE book SET title = title || '.'")
+        assert len(steps) <= total
+
+    monkeypatch.setattr(sqlite_backup, "PAGES", 1)
+    monkeypatch.setattr(sqlite_backup.Steps, "note", write)
+    await backup(database.url, tmp_path / "books.backup")
+    assert steps == sorted(steps, reverse=True)
+
+
+@on_postgresql
+async def test_a_backup_with_damaged_checksums_is_refused(database: Database, tmp_path: Path) -> None:
+    await backup(database.url, tmp_path / "file")
+    for content in ("{", "[]", '{"book": 1}'):
+        (tmp_path / "file.sums").write_text(content)
+        with pytest.raises(CommandFailedError, match=r"file.sums has no checksums of a backup: remove it"):
             await restore(database.url, tmp_path / "file")
-        assert len(await titles(database)) == 3
 
 
 def test_a_damaged_file_is_refused(tmp_path: Path) -> None:

@@ -343,6 +343,15 @@ def test_a_command_writes_the_document(tmp_path: Path, monkeypatch: pytest.Monke
     assert said.endswith("openapi.json has 16 paths.")
 
 
+@pytest.mark.parametrize("file", ["", "none/openapi.json"])
+def test_a_command_says_that_it_cannot_write_the_file(
+    file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "app", bookshop_service(), raising=False)
+    with pytest.raises(ValueError, match=r"cannot be written: .*\. Write another FILE=\."):
+        command.write(__name__, str(tmp_path / file))
+
+
 def test_a_command_says_why_it_writes_no_document(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     router = APIRouter(tags=["a"])
     router.add_api_route("/a", lambda: 1, methods=["GET"], responses={404: {"$ref": "#/components/responses/Lost"}})

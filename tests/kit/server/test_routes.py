@@ -69,6 +69,14 @@ def test_the_command_prints_the_routes_of_the_application_that_it_names(
     assert "/health/live" in capsys.readouterr().out
 
 
+def test_the_command_ends_with_the_message_of_a_refused_route(monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = small_service(public={"GET /nowhere"})
+    monkeypatch.setattr(sys.modules["tests.kit.server.test_routes"], "refused", refused, raising=False)
+    monkeypatch.setattr(sys, "argv", ["kit.server", "tests.kit.server.test_routes:refused"])
+    with pytest.raises(SystemExit, match="GET /nowhere"):
+        runpy.run_module("kit.server", run_name="__main__")
+
+
 def test_a_program_that_imports_the_command_does_not_run_it(capsys: pytest.CaptureFixture[str]) -> None:
     runpy.run_module("kit.server.__main__", run_name="imported")
     assert capsys.readouterr().out == ""
