@@ -1,5 +1,6 @@
 """`make upgrade-kit`: a newer kit replaces the one that is here, unless somebody has changed it."""
 
+import errno
 import re
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ import kit
 from kit.scaffolding import upgrade
 from kit.scaffolding.errors import NotWrittenError
 from kit.scaffolding.kit_files import MANIFEST, RECORD, kit_files, version_of, write_record
+from kit.scaffolding.project_files import reason_of
 from tests.test_new_service import PERSON, copied
 
 pytestmark = pytest.mark.slow
@@ -114,6 +116,8 @@ def test_changes_that_git_sees_are_local_changes(service: Path, newer: Path) -> 
         ("unversioned", "has no version"),
         ("no kit", "has no kit that can be upgraded"),
         ("nothing", "git clone failed"),
+        ("other", "FROM=.* has no kit that can be upgraded to: it lacks kit/__init__.py. Give the folder or the URL"),
+        ("here", "There is no .*/service/kit/kit.toml"),
     ],
 )
 def test_a_source_that_is_no_newer_kit_is_refused(prepare: str, says: str, service: Path, tmp_path: Path) -> None:
@@ -127,6 +131,10 @@ def test_a_source_that_is_no_newer_kit_is_refused(prepare: str, says: str, servi
         change(init, "__version__", "version")
     elif prepare == "no kit":
         (source / MANIFEST).unlink()
+    elif prepare == "other":
+        shutil.rmtree(source / "kit")
+    elif prepare == "here":
+        (service / MANIFEST).unlink()
     with pytest.raises(NotWrittenError, match=says):
         upgrade.upgrade(service, str(source))
 
@@ -148,6 +156,16 @@ def test_changed_tables_of_the_kit_get_a_migration(service: Path) -> None:
     assert upgrade.has_changed_tables(service)
 
 
+def fail(*_: object) -> None:
+    raise OSError(errno.ENOSPC, "Full", "kit/x.py")
+
+
+def test_the_reason_of_a_failure_of_git_comes_before_its_advice() -> None:
+    said = "fatal: Could not read from remote repository.\n\nPlease make sure\nthat the repository exists.\n"
+    assert reason_of(said) == "fatal: Could not read from remote repository."
+    assert reason_of("") == "it says nothing"
+
+
 def test_the_command_upgrades_and_runs_the_tests(
     service: Path, newer: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -164,6 +182,8 @@ def test_the_command_upgrades_and_runs_the_tests(
     assert "Something new." in capsys.readouterr().out
     assert upgrade.main("FROM=", "TO=") == upgrade.HELP
     assert upgrade.main(f"FROM={service}") == str(NotWrittenError(upgrade.main(f"FROM={service}")))
+    monkeypatch.setattr(upgrade, "replace", fail)
+    assert upgrade.main(f"FROM={newer}") == "kit/x.py cannot be replaced: Full. Go back with `git restore .`."
     (service / RECORD).unlink()
     assert upgrade.main("--record") is None
     assert (service / RECORD).exists()

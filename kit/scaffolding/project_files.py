@@ -22,8 +22,14 @@ def git(folder: Path, *arguments: str) -> str:
         raise NotWrittenError("git is missing; on Debian: apt install git")
     done = subprocess.run([program, *arguments], cwd=folder, capture_output=True, text=True, check=False)  # noqa: S603  no shell
     if done.returncode:
-        raise NotWrittenError(f"git {arguments[0]} failed: {done.stderr.strip().splitlines()[-1]}")
+        raise NotWrittenError(f"git {arguments[0]} failed: {reason_of(done.stderr or done.stdout)}")
     return done.stdout
+
+
+def reason_of(output: str) -> str:
+    """Return the line of git's output with the reason of a failure. Advice may follow it."""
+    lines = output.strip().splitlines() or ["it says nothing"]
+    return next((line for line in lines if line.startswith(("fatal:", "error:"))), lines[-1])
 
 
 def has_git(folder: Path) -> bool:

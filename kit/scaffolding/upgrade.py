@@ -12,7 +12,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from kit.scaffolding.errors import NotWrittenError
-from kit.scaffolding.kit_files import differing, hashes, kit_files, parts_of, recorded, version_of, write_record
+from kit.scaffolding.kit_files import (
+    MANIFEST,
+    differing,
+    hashes,
+    kit_files,
+    parts_of,
+    recorded,
+    version_of,
+    write_record,
+)
 from kit.scaffolding.project_files import changed, git
 from kit.scaffolding.removal import write_migration
 
@@ -20,6 +29,8 @@ HELP = (
     "Write `make upgrade-kit FROM=../project`, or FROM=https://… with a git URL; TO=v1.1.0 chooses a tag or a branch."
 )
 SECTION = re.compile(r"^## \[([\d.]+)\].*?(?=^## \[|\Z)", re.MULTILINE | re.DOTALL)
+NEEDED = ("kit/__init__.py", MANIFEST, "kit/CHANGELOG.md", "kit/pyproject.toml")
+"""The files of a kit that are read before it replaces another one."""
 NAME = re.compile(r"[A-Za-z0-9_.-]+")
 NO_RECORD = """Without {0} there is nothing to compare the kit with, and FROM has no tag v{1} either.
 Write the record by `python -m kit.scaffolding.upgrade --record` if nobody has changed kit/ here."""
@@ -94,6 +105,11 @@ def check(folder: Path, new: Path, source: str) -> None:
     """Raise a NotWrittenError if the kit in `folder` is newer than that in `new`, or was changed locally."""
     if new == folder.resolve():
         raise NotWrittenError("FROM is this project itself: give the folder or the URL of the one with a newer kit.")
+    if missing := [name for name in NEEDED if not (new / name).is_file()]:
+        raise NotWrittenError(
+            f"FROM={source} has no kit that can be upgraded to: it lacks {missing[0]}. Give the folder or the URL of a "
+            "project with a newer one."
+        )
     old, version = version_of(folder), version_of(new)
     if version_key(version) < version_key(old):
         raise NotWrittenError(f"The kit there has version {version}, which is older than {old} here.")
@@ -154,6 +170,8 @@ def main(*arguments: str) -> str | None:
             write_migration(folder, f"kit {version_of(folder)}")
     except NotWrittenError as failure:
         return str(failure)
+    except OSError as failure:
+        return f"{failure.filename} cannot be replaced: {failure.strerror}. Go back with `git restore .`."
     return run_tests(folder)
 
 
