@@ -5,9 +5,11 @@ from dataclasses import dataclass, field, replace
 
 from starlette.requests import HTTPConnection
 
+from kit.auth.embedding import FOR_OWNERS, NO_ENTITIES
 from kit.auth.permissions import Who, forbidden, unauthenticated
 from kit.auth.tokens import Claims, Tokens
 from kit.http.principals import ANONYMOUS, CURRENT_PRINCIPAL, SUPERUSER, UNDETERMINED, UNRESTRICTED, Principal
+from kit.models.entities import Entity
 
 FindPrincipal = Callable[[HTTPConnection, Claims], Awaitable[Principal | None]]
 MAX_KNOWN = 10_000
@@ -30,6 +32,8 @@ class Authenticator:
 
     Admission reads it to share the service fairly between users, before a request is authenticated. It grants nothing.
     """
+    for_owners: set[type[Entity]] = field(default_factory=set)
+    """The entities of which users read only the own rows, unless they are superusers."""
 
     async def admit(self, connection: HTTPConnection, who: Who) -> None:
         """Determine the principal of the request. Raises a 401 or 403 if it lacks the permission `who`."""
@@ -86,12 +90,14 @@ class Authenticator:
         """
         if caller is UNDETERMINED:  # every caller may use the route
             CURRENT_PRINCIPAL.set(UNDETERMINED if self.is_required else UNRESTRICTED)
+            FOR_OWNERS.set(self.for_owners if self.is_required else NO_ENTITIES)
             return
         if self.is_required:
             principal = caller or ANONYMOUS
         else:
             principal = replace(caller, roles=caller.roles | {SUPERUSER}) if caller else UNRESTRICTED
         CURRENT_PRINCIPAL.set(principal)
+        FOR_OWNERS.set(NO_ENTITIES if principal.is_superuser else self.for_owners)
         if who is Who.ANYONE or principal.is_superuser:
             return
         if principal.id is None:

@@ -29,17 +29,23 @@ def plain_table(entity: type[Entity]) -> PlainTable:
     return PlainTable(rows.name, *(column(each.name, each.type) for each in rows.columns), schema=rows.schema)
 
 
-def is_own(entity: type[Entity], key: ColumnElement[Any] | None = None) -> ColumnElement[bool]:
-    """Return the SQL condition that a row belongs to the principal, whose id is bound when the statement is executed.
+def is_own(
+    entity: type[Entity], key: ColumnElement[Any] | None = None, *, is_bound: bool = False
+) -> ColumnElement[bool]:
+    """Return the SQL condition that a row belongs to the principal.
 
-    `key` is the column that leads to the owner; by default, that of the entity's table.
+    `key` is the column that leads to the owner; by default, that of the entity's table. The id of the principal is
+    bound when the statement is executed; with `is_bound`, at once, as loader options need it: SQLAlchemy keeps theirs.
     """
     key = owner_column(entity) if key is None else key
     parent = owned_parent(entity)
-    if parent is None:
-        return key == bindparam("principal_id", callable_=principal_id, type_=key.type, unique=True)
-    rows = plain_table(parent)
-    return key.in_(select(rows.c.id).where(is_own(parent, rows.c[owner_column(parent).name])))
+    if parent is not None:
+        rows = plain_table(parent)
+        is_of_own = is_own(parent, rows.c[owner_column(parent).name], is_bound=is_bound)
+        return key.in_(select(rows.c.id).where(is_of_own))
+    if is_bound:
+        return key == bindparam("principal_id", principal_id(), type_=key.type, unique=True)
+    return key == bindparam("principal_id", callable_=principal_id, type_=key.type, unique=True)
 
 
 def principal_id() -> int | None:

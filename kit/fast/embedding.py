@@ -13,9 +13,9 @@ from sqlalchemy import ColumnElement, Select, inspect, select, union_all
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.orm import RelationshipProperty
 
+from kit.auth.embedding import embeddable
 from kit.fast.mappings import mapping_of
 from kit.fast.selects import fetch
-from kit.models.deletion import visible
 from kit.models.entities import Entity
 from kit.models.reads import Read
 from kit.query.embedding import ListRelation, is_equality, list_relation, next_name
@@ -104,7 +104,7 @@ def _select(relation: Relation, keys: Sequence[Any], limit: int | None) -> Selec
 
 def _columns(relation: Relation) -> Select[Any]:
     columns = [getattr(relation.target, name) for name in (relation.remote_field, *relation.names)]
-    return select(*columns).where(*visible(relation.target))
+    return select(*columns).where(*embeddable(relation.target))
 
 
 def _limited(relation: Relation, key: Any, limit: int) -> Select[Any]:

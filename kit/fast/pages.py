@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import Integer, Select, Table, bindparam, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from kit.auth.embedding import FOR_OWNERS
 from kit.database.sessions import ReadSession
 from kit.fast.embedding import Values, embed
 from kit.fast.plain_selects import is_plain_select, unified, without_loader_options
@@ -90,6 +91,8 @@ async def fast_page(session: ReadSession, query: ListQuery, statement: Select[An
     kind: Any = type(query)
     projection = Projection.of(query) if is_plain_query(kind) and isinstance(statement, Select) else None
     if projection is None or not all(_may_read(session, entity) for entity in projection.entities):
+        return None
+    if not FOR_OWNERS.get().isdisjoint(projection.entities):  # requests of several callers share a page
         return None
     is_own = kind.narrowed is not ListQuery.narrowed  # its result is part of the key for sharing
     choices = Choices(query, statement)

@@ -17,7 +17,7 @@ from sqlalchemy.orm import RelationshipProperty, selectinload
 from sqlalchemy.orm.interfaces import ORMOption
 from sqlalchemy.sql.operators import asc_op, desc_op
 
-from kit.models.deletion import visible
+from kit.auth.embedding import embeddable
 from kit.models.entities import Entity
 from kit.models.reads import Read
 from kit.query.ordering import Order, order_of
@@ -52,7 +52,7 @@ def embedding(model: type[Entity], relationship: str, read: type[Read]) -> ORMOp
             f"embedding({model.__name__}, {relationship!r}) would load all rows of a list: name it in `includes` "
             f"of the `ListQuery`, which embeds at most {MAX_RELATED}."
         )
-    option = selectinload(getattr(model, relationship).and_(*visible(mapped.mapper.class_)))
+    option = selectinload(getattr(model, relationship).and_(*embeddable(mapped.mapper.class_)))
     shown = columns_shown(mapped, read)
     return option if shown is None else option.load_only(*shown)
 

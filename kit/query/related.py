@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from sqlalchemy import Select, inspect, select, union_all
 from sqlalchemy.orm import aliased, load_only
 
-from kit.models.deletion import visible
+from kit.auth.embedding import embeddable
 from kit.models.entities import Entity
 from kit.query.embedding import ListRelation, Related, columns_shown
 from kit.query.filters import is_in
@@ -77,7 +77,7 @@ async def _related(
     parent = aliased(relation.relationship.parent.class_)
     children = getattr(parent, relation.relationship.key)
     wanted = select(parent.id, relation.target).join_from(parent, children)
-    wanted = wanted.where(is_in(parent.id, ids), *visible(relation.target))
+    wanted = wanted.where(is_in(parent.id, ids), *embeddable(relation.target))
     wanted = wanted.order_by(parent.id, *relation.ordering).limit(first_limit(ids, limit))
     found: list[Any] = list((await session.execute(wanted.options(*options))).all())
     missing = incomplete(ids, found, limit)
@@ -107,5 +107,5 @@ def _of_one(relation: ListRelation, key: Any, ident: Any, limit: int) -> Select[
     parent = aliased(relation.relationship.parent.class_)
     children = getattr(parent, relation.relationship.key)
     pairs = select(parent.id.label("parent_id"), key.label("child_id")).join_from(parent, children)
-    few = pairs.where(parent.id == ident, *visible(relation.target)).order_by(*relation.ordering).limit(limit + 1)
+    few = pairs.where(parent.id == ident, *embeddable(relation.target)).order_by(*relation.ordering).limit(limit + 1)
     return select(few.subquery())

@@ -18,7 +18,7 @@ from sqlalchemy.orm import Mapper, RelationshipProperty, selectinload, undefer
 from sqlalchemy.orm.attributes import set_committed_value
 from sqlalchemy.orm.interfaces import ORMOption
 
-from kit.models.deletion import visible
+from kit.auth.embedding import embeddable
 from kit.query.embedding import list_relation, read_variant
 
 if TYPE_CHECKING:
@@ -196,4 +196,4 @@ def loading(mapper: Mapper[Any], name: str) -> ORMOption:
     attribute = getattr(mapper.class_, name)
     if name in mapper.column_attrs:
         return undefer(attribute)
-    return selectinload(attribute.and_(*visible(mapper.relationships[name].mapper.class_)))
+    return selectinload(attribute.and_(*embeddable(mapper.relationships[name].mapper.class_)))

@@ -16,6 +16,7 @@ from kit.openapi.operation_ids import function_of, id_of_method
 from kit.server.route_checks import CHECKS
 from kit.server.route_tables import permission_of
 from kit.server.routes import Entry
+from kit.server.variant_checks import required_rows
 
 
 def startup_errors(
@@ -35,6 +36,7 @@ def startup_errors(
     errors += never_called(entries)
     errors += ignored_event_handlers(router)
     errors += ownership_errors()
+    errors += required_rows(entries)
     errors += native_enums()
     errors += schemas_of_tables()
     return list(dict.fromkeys(errors))

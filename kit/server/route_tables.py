@@ -10,6 +10,7 @@ from sqlmodel import SQLModel
 from starlette.staticfiles import StaticFiles
 
 from kit.auth.permissions import Who
+from kit.models.entities import Entity
 from kit.models.privacy import private_fields
 from kit.operations.arguments import direct_handle
 from kit.operations.caller_needs import needs_caller
@@ -45,6 +46,16 @@ def filtered_lists(entries: Sequence[Entry]) -> Iterator[FilteredList]:
                 terms = {sign + name for name in ("id", *query.sorts) for sign in ("", "-")}
                 fields = [field for field, operator in query.conditions.values() if operator == ""]
                 yield from (((query.model, field), (entry.path, terms, query.default_sort)) for field in fields)
+
+
+def entities_for_owners(entries: Iterable[Entry]) -> set[type[Entity]]:
+    """Return the entities all of whose lists are for `Who.OWNERS`. A list for others shows their rows on purpose."""
+    readers: defaultdict[type[Entity], set[Who]] = defaultdict(set)
+    for entry in entries:
+        if isinstance(entry.route, Operation) and entry.method == "GET":
+            for query in query_variants_of(entry.context.dependant):
+                readers[query.model].add(entry.route.read_permission)
+    return {entity for entity, who in readers.items() if who == {Who.OWNERS} and entity.belongs_to is not None}
 
 
 def query_variants_of(dependant: Dependant) -> Iterator[Any]:

@@ -38,6 +38,7 @@ from kit.server.route_tables import (
     ContextsOfRoutes,
     contexts_of_routes,
     direct_handles,
+    entities_for_owners,
     filtered_lists,
     permission_of,
     routes_without_caller,
@@ -201,6 +202,9 @@ class Service(FastAPI):
         if errors:
             raise ValueError("\n".join(errors))
         self.runtime.filtered_lists = dict(filtered_lists(self.entries))
+        for_owners, found = self.runtime.authenticator.for_owners, entities_for_owners(self.entries)
+        for_owners.update(found)  # at no moment is one of them missing
+        for_owners.intersection_update(found)
         self.runtime.permissions = {entry.key: permission_of(entry, self.public, self.closed) for entry in self.entries}
         self.note_public()
         self.contexts = contexts_of_routes(self.entries)

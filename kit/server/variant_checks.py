@@ -1,11 +1,15 @@
 """Startup checks of response models: find fields that rows lack, and private fields that would not be omitted."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from types import NoneType
 from typing import Any, get_args
 
 from fastapi.routing import APIRoute
+from sqlalchemy import inspect
+from sqlalchemy.orm import RelationshipProperty
 from sqlmodel import SQLModel
 
+from kit.models.deletion import Deletable
 from kit.models.entities import Entity
 from kit.models.privacy import private_fields
 from kit.models.reads import Read
@@ -14,6 +18,7 @@ from kit.operations.results import bare, variant_of
 from kit.operations.route import Operation
 from kit.query.shown_values import queried_relationships, shown_by
 from kit.server.annotations import models_in, returned_by
+from kit.server.route_tables import entities_for_owners
 from kit.server.routes import Entry
 
 
@@ -72,6 +77,36 @@ def queried_fields(entry: Entry) -> Iterator[str]:
                     f'`lazy="{relationship.lazy}"` its rows are queried, and never loaded: leave that out of the '
                     f"relationship, or leave {relationship.key} out of the read variant."
                 )
+
+
+def required_rows(entries: Sequence[Entry]) -> Iterator[str]:
+    """Yield an error for each required related row of a read variant that is left out of responses in some states."""
+    for_owners = entities_for_owners(entries)
+    operations = [entry for entry in entries if isinstance(entry.route, Operation)]
+    variants = dict.fromkeys(pair for entry in operations for pair in shown_rows(entry))
+    pending, seen = list(variants), set(variants)
+    while pending:
+        entity, read = pending.pop(0)
+        for field, relationship, shown in () if makes_values(read) else related_rows(entity, read):
+            target = relationship.mapper.class_
+            if not relationship.uselist and NoneType not in get_args(read.model_fields[field].annotation):
+                reasons = ["is softly deleted"] if issubclass(target, Deletable) else []
+                reasons += ["belongs to another user"] if target in for_owners else []
+                if reasons:
+                    yield (
+                        f"{read.__name__}.{field} is required, but its {target.__name__} is left out of responses when "
+                        f"it {' or '.join(reasons)}: write `{field}: {shown.__name__} | None`."
+                    )
+            pending += {(target, shown)} - seen
+            seen.add((target, shown))
+
+
+def related_rows(entity: type[Entity], read: type[Read]) -> Iterator[tuple[str, RelationshipProperty[Any], type[Read]]]:
+    """Yield the fields of a read variant that show related rows, each with its relationship and its read variant."""
+    relationships = inspect(entity).relationships
+    for name, field in read.model_fields.items():
+        kinds = (field.annotation, *get_args(bare(field.annotation))) if name in relationships else ()
+        yield from ((name, relationships[name], shown) for shown in map(variant_of, kinds) if shown is not None)
 
 
 def shown_rows(entry: Entry) -> Iterator[tuple[type[Entity], type[Read]]]:
