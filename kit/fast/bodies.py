@@ -148,10 +148,8 @@ def has_same_rules(entity: type[Entity], body: type[Body]) -> bool:
     has_plain_init = manager_of_class(entity).original_init is SQLModel.__init__
     has_plain_fields = entity.__setattr__ is Entity.__setattr__ and entity.__pydantic_post_init__ is None
     has_plain_validate = cast("Any", entity.model_validate).__func__ is cast("Any", Entity.model_validate).__func__
-    has_factory_with_data = any(getattr(field, "default_factory_takes_validated_data", False)
-                                for field in entity.model_fields.values())  # fmt: skip
     is_plain = has_plain_init and has_plain_validate and has_plain_fields
-    return not has_validators and not is_configured and is_plain and not has_factory_with_data
+    return not has_validators and not is_configured and is_plain
 
 
 def has_listeners(entity: type[Entity]) -> bool:

@@ -41,6 +41,8 @@ from kit.models.reserved import (
     METHODS_OF_DICTIONARIES,
     Values,
     refuse_column_prefix,
+    refuse_factories_with_data,
+    refuse_flags,
     refuse_frozen,
     refuse_mapped,
     refuse_parent_table,
@@ -225,6 +227,8 @@ def complete_mapped_table(mapper: Mapper[Any], entity: type[Entity]) -> None:
     if mapper.inherits is None and isinstance(mapper.local_table, Table):
         try:
             refuse_frozen(entity)
+            refuse_factories_with_data(entity)
+            refuse_flags(entity)
             refuse_column_prefix(entity)
             complete_table(entity, mapper.local_table)
         except Exception:

@@ -1,10 +1,14 @@
 """Checks of names and annotations when a class is defined: declarations that cannot work raise a TypeError."""
 
 from collections.abc import Iterable
+from enum import Flag
 from typing import Any, get_origin
 
 from pydantic import BaseModel
 from sqlalchemy.orm import Mapped
+
+from kit.models.annotations import has_explicit_type
+from kit.models.kinds import shape_of_field
 
 METHODS_OF_DICTIONARIES = frozenset(dir(dict))
 
@@ -76,6 +80,28 @@ def refuse_frozen(entity: type[BaseModel]) -> None:
             f"{entity.__name__}{(names or [''])[0]} is frozen, but SQLAlchemy sets the attributes of rows: leave "
             "`frozen=True` out of the table and its base, or give it to the bodies and read variants only."
         )
+
+
+def refuse_factories_with_data(entity: type[BaseModel]) -> None:
+    """Raise a TypeError for a default that is made of other values, which the constructor of SQLModel cannot call."""
+    for name, field in entity.model_fields.items():
+        if field.default_factory_takes_validated_data:
+            raise TypeError(
+                f"{entity.__name__}.{name} has a `default_factory` that takes the other values, which SQLModel does "
+                f"not pass to it: leave it to the body, and declare `{name}` in the table with a default of its own, "
+                "or set it by a `@model_validator`."
+            )
+
+
+def refuse_flags(entity: type[BaseModel]) -> None:
+    """Raise a TypeError for a field of a `Flag` without `sa_type`: its CHECK would refuse combinations of members."""
+    for name, field in entity.model_fields.items():
+        plain = shape_of_field(field).plain
+        if isinstance(plain, type) and issubclass(plain, Flag) and not has_explicit_type(field):
+            raise TypeError(
+                f"{entity.__name__}.{name} is a Flag, whose combinations are no members: write an `int` with "
+                "`ge=0` and `le=…`, a `bool` for each member, or `sa_type=Integer` for a column without a CHECK."
+            )
 
 
 def refuse_column_prefix(entity: Any) -> None:

@@ -21,6 +21,7 @@ from kit.http.problems import Problem
 from kit.models.entities import Entity
 from kit.operations.commits import SessionResponse
 from kit.operations.dependants import declared_parameters, dependencies_of, is_of_the_kit
+from kit.operations.embedded_bodies import Members, embedded_members
 from kit.operations.failures import for_handlers
 from kit.operations.handlers import is_generator
 from kit.operations.results import with_converted_result
@@ -89,6 +90,8 @@ class Operation(APIRoute):
         """Whether a dependency ends after the handler and before the response."""
         self.declared = DeclaredParameters()
         """The query parameters of the handler and its dependencies, those of routers included."""
+        self.members: Members = frozenset()
+        """The members of the body, if there are several parameters for it, those of routers included."""
         self.inspect_dependencies(self.dependant)
 
     def __eq__(self, other: object) -> bool:
@@ -101,6 +104,7 @@ class Operation(APIRoute):
     def inspect_dependencies(self, dependant: Dependant) -> None:
         """Store facts about the handler and its dependencies, those of routers included."""
         self.declared = self.declared.joined(declared_parameters(dependant))
+        self.members = embedded_members(dependant)  # the last call is for the route as it is included
         self.ends_dependencies |= any(map(ends_before_response, dependencies_of(dependant)))
 
     def declared_in(self, app: Any) -> DeclaredParameters:

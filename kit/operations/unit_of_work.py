@@ -33,6 +33,7 @@ from kit.models.entities import Entity
 from kit.models.privacy import tells_all
 from kit.operations import idempotency
 from kit.operations.callers import get_caller, route_permission
+from kit.operations.embedded_bodies import refuse_unknown_members
 from kit.operations.idempotency_keys import IdempotencyKey, key_of
 from kit.operations.preconditions import CONDITIONS, created_only, refuse_ignored
 from kit.query.parameters import declared_by
@@ -154,6 +155,8 @@ async def _read_body(runtime: Runtime, route: "Operation", request: Request, giv
         _refuse_other_media(route, request, given)
     if await request.read(given, limit, is_shared=request.scope["method"] in SAFE):
         _refuse_other_media(route, request, given)
+    if route.members and not request.scope["app"].dependency_overrides:
+        await refuse_unknown_members(route.members, request)
 
 
 def _refuse_other_media(route: "Operation", request: Request, given: Mapping[bytes, bytes]) -> None:

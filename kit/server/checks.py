@@ -16,6 +16,7 @@ from kit.openapi.operation_ids import function_of, id_of_method
 from kit.server.route_checks import CHECKS
 from kit.server.route_tables import permission_of
 from kit.server.routes import Entry
+from kit.server.sqlite_checks import ignored_on_sqlite
 from kit.server.variant_checks import required_rows
 
 
@@ -25,8 +26,13 @@ def startup_errors(
     closed: Collection[str],
     frontends: Collection[str],
     router: APIRouter,
+    *,
+    is_sqlite: bool,
 ) -> list[str]:
-    """Return a message for each error in the declarations of an application; empty if it may start."""
+    """Return a message for each error in the declarations of an application; empty if it may start.
+
+    `is_sqlite`: the database of the application is SQLite.
+    """
     names = {entry.name for entry in entries} | set(frontends)
     errors = [error for entry in entries for check in CHECKS for error in check(entry)]
     errors += [error for entry in entries for error in unlisted_route(entry, public, closed)]
@@ -39,6 +45,7 @@ def startup_errors(
     errors += required_rows(entries)
     errors += native_enums()
     errors += schemas_of_tables()
+    errors += ignored_on_sqlite() if is_sqlite else ()
     return list(dict.fromkeys(errors))
 
 

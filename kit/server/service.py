@@ -198,7 +198,8 @@ class Service(FastAPI):
             if isinstance(entry.route, Operation):
                 entry.route.inspect_dependencies(entry.context.dependant)
         frontends = [f"FRONTEND {path}" for path in self.frontends.routers]
-        errors = startup_errors(self.entries, self.public, self.closed, frontends, self.router)
+        is_sqlite = self.runtime.database.url.get_backend_name() == "sqlite"
+        errors = startup_errors(self.entries, self.public, self.closed, frontends, self.router, is_sqlite=is_sqlite)
         if errors:
             raise ValueError("\n".join(errors))
         self.runtime.filtered_lists = dict(filtered_lists(self.entries))

@@ -1,13 +1,15 @@
 """Bodies: `model_validate` makes the same row of a body as without the kit, also of a changed body."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends, Form, Request
+from fastapi import Body as Body_
+from pydantic import Field as PydanticField
 from pydantic import ValidationError
 from sqlmodel import Field, select
 
-from kit import Body, Database, Name, Session
+from kit import Body, Database, Name, Read, Session
 from tests.kit.habits.items import (
     HabitBox,
     HabitBoxCreate,
@@ -125,3 +127,65 @@ async def test_a_change_that_compares_equal_is_validated(router: APIRouter, serv
 
     client = await serve(router)
     assert (await client.post("/crates", json={"name": "a", "tags": ["sent"]})).json() == 1
+
+
+class LidCreate(Body):
+    """A body whose number is made of another value."""
+
+    width: int = 2
+    area: int = PydanticField(default_factory=lambda values: values["width"] ** 2)
+
+
+class LidRead(Read):
+    """A lid."""
+
+    width: int
+    area: int = PydanticField(default_factory=lambda values: values["width"] + 1)
+
+
+async def test_a_default_of_a_body_or_variant_may_be_made_of_other_values(router: APIRouter, serve: Any) -> None:
+    @router.post("/lids", response_model=LidRead)
+    async def create(new: LidCreate, bare: bool = False) -> Any:
+        return {"id": 1, "width": new.width} if bare else {"id": 1, **new.model_dump()}
+
+    client = await serve(router)
+    assert (await client.post("/lids", json={"width": 3})).json() == {"id": 1, "width": 3, "area": 9}
+    assert (await client.post("/lids?bare=true", json={"width": 3})).json() == {"id": 1, "width": 3, "area": 4}
+
+
+@pytest.mark.parametrize("way", ["resource", "fast"], indirect=True)
+@pytest.mark.parametrize("takes_request", [True, False])
+async def test_an_unknown_member_beside_several_bodies_is_refused(
+    router: APIRouter, serve: Any, *, takes_request: bool
+) -> None:
+    async def look(request: Request) -> None: ...
+
+    @router.post("/pairs", dependencies=[Depends(look)] if takes_request else [])
+    async def create(
+        first: NamelessCreate, second: SilentCreate, note: Annotated[str, Body_(alias="aNote")]
+    ) -> None: ...
+
+    client = await serve(router)
+    sent: dict[str, Any] = {"first": {}, "second": {}, "aNote": "n"}
+    assert (await client.post("/pairs", json=sent)).status_code == 200
+    wrong = await client.post("/pairs", json=sent | {"third": {}})
+    assert wrong.status_code == (200 if takes_request else 422)
+    for other in ([sent], None):
+        assert (await client.post("/pairs", json=other)).status_code == 422
+    if not takes_request:
+        assert wrong.json()["errors"][0]["pointer"] == "#/third"
+
+
+@pytest.mark.parametrize("way", ["resource", "fast"], indirect=True)
+async def test_an_unknown_member_beside_an_embedded_body_is_refused(router: APIRouter, serve: Any) -> None:
+    @router.post("/pairs")
+    async def create(only: Annotated[NamelessCreate | None, Body_(embed=True)] = None) -> None: ...
+
+    @router.post("/forms")
+    async def send(a: Annotated[str, Form()], b: Annotated[str, Form()]) -> None: ...
+
+    client = await serve(router)
+    bodies: list[dict[str, Any]] = [{"only": {}}, {}, {"x": 1}]
+    statuses = [(await client.post("/pairs", json=body)).status_code for body in bodies]
+    assert [*statuses, (await client.post("/pairs")).status_code] == [200, 200, 422, 200]
+    assert (await client.post("/forms", data={"a": "1", "b": "2", "c": "3"})).status_code == 200

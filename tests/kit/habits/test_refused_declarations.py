@@ -1,18 +1,33 @@
 """Declarations that could not work are refused when the class is defined, or when the service starts."""
 
 from collections.abc import Iterator
+from enum import IntFlag
 from typing import Annotated, Any, ClassVar
 
 import pytest
+from fastapi import APIRouter
 from pydantic import Base64Bytes, Base64Str, Base64UrlStr, ConfigDict, Json, PrivateAttr
 from pydantic import Field as PydanticField
-from sqlalchemy import MetaData, create_engine, inspect
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Identity,
+    Index,
+    Integer,
+    MetaData,
+    Sequence,
+    UniqueConstraint,
+    create_engine,
+    inspect,
+    text,
+)
 from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel, select
 from sqlmodel import Session as SyncSession
 
 from kit import Entity
-from kit.server.checks import schemas_of_tables
+from kit.server.checks import schemas_of_tables, startup_errors
+from kit.server.sqlite_checks import ignored_on_sqlite
 from tests.kit.habits.test_kinds_of_tables import HabitLamp
 
 pytestmark = pytest.mark.no_fast_path
@@ -69,6 +84,78 @@ def test_a_frozen_table_is_refused() -> None:
 
         class Snow(RefusedEntity, table=True):
             depth: Annotated[int, PydanticField(frozen=True)]
+
+
+def test_a_default_that_is_made_of_other_values_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"Bench.seats has a `default_factory` that takes the other values"):
+
+        class Bench(RefusedEntity, table=True):
+            length: int = 1
+            seats: int = PydanticField(default_factory=lambda values: values["length"] * 3)
+
+
+def test_a_flag_is_refused_because_its_combinations_are_no_members() -> None:
+    class Right(IntFlag):
+        READ = 1
+        WRITE = 2
+
+    with pytest.raises(TypeError, match=r"Door.rights is a Flag, .* `int` with `ge=0` and `le=…`"):
+
+        class Door(RefusedEntity, table=True):
+            rights: Right
+
+    class Gate(RefusedEntity, table=True):
+        rights: Right = Field(sa_type=Integer)
+
+    assert "gate" in REGISTRY.metadata.tables
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        Column(BigInteger, Identity(start=100)),
+        Column(BigInteger, Sequence("numbers")),
+        Column(BigInteger, server_default=Sequence("numbers").next_value()),
+        Column(BigInteger, autoincrement=True),
+    ],
+)
+def test_a_number_of_the_database_beside_the_id_is_refused_on_sqlite(column: Column[int]) -> None:
+    class Ticket(RefusedEntity, table=True):
+        number: int = Field(default=None, sa_column=column)
+
+    assert [error.partition(",")[0] for error in ignored_on_sqlite()] == ["ticket.number is numbered by the database"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "refused"),
+    [
+        ([UniqueConstraint("row", "seat", postgresql_nulls_not_distinct=True)], "have `postgresql_nulls_not_distinct`"),
+        ([Index("seats", "seat", unique=True, postgresql_where=text("seat > 1"))], "have `postgresql_where`"),
+        (
+            [
+                Index("a", "seat", unique=True, postgresql_where=text("seat > 1"), sqlite_where=text("seat > 1")),
+                UniqueConstraint("row"),
+            ],
+            None,
+        ),
+    ],
+)
+def test_a_unique_key_that_sqlite_reads_otherwise_is_refused_there(arguments: list[Any], refused: str | None) -> None:
+    class Seat(RefusedEntity, table=True):
+        __table_args__ = (*arguments,)
+        row: int | None = None
+        seat: int | None = None
+
+    assert [refused in error for error in ignored_on_sqlite() if refused] == ([True] if refused else [])
+    assert bool(refused) == bool(list(ignored_on_sqlite()))
+
+
+def test_a_service_on_sqlite_starts_without_them_only() -> None:
+    class Ticket(RefusedEntity, table=True):
+        number: int = Field(default=None, sa_column=Column(BigInteger, Identity()))
+
+    on_sqlite, on_postgresql = (startup_errors([], (), (), (), APIRouter(), is_sqlite=each) for each in (True, False))
+    assert [error in on_postgresql for error in on_sqlite if "ticket" in error] == [False]
 
 
 def test_a_prefix_of_columns_is_refused() -> None:
