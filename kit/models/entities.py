@@ -161,12 +161,15 @@ class Entity(Stamped):
                 setattr(self, name, values[name])
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute as SQLModel does, with the value that a method with SQLAlchemy's `@validates` returns."""
+        """Set an attribute as SQLModel does, but keep the value that SQLAlchemy stores in place of the given one.
+
+        It is the result of a method with `@validates`, of a listener, or of a type such as `MutableDict`.
+        """
         if type(value) is datetime and value.tzinfo not in (UTC, None):
             value = value.astimezone(UTC)  # responses show UTC
         if "_sa_instance_state" not in self.__dict__ and name in type(self).model_fields:
             self.__dict__[name] = value  # within a validator: SQLModel sets the values of the row afterwards
-        elif name in _validated_fields(type(self)) or (name == "id" and value is None):  # no id yet
+        elif name in _mapped_fields(type(self)):
             set_attribute(self, name, value)
             self.model_fields_set.add(name)
         else:
@@ -195,10 +198,10 @@ def keep_version(entity: type[Entity]) -> None:
 
 
 @cache
-def _validated_fields(entity: type[Entity]) -> Collection[str]:
-    """Return the fields for which the entity has a method with SQLAlchemy's `@validates`."""
+def _mapped_fields(entity: type[Entity]) -> Collection[str]:
+    """Return the fields of an entity that are columns; none of an entity without a table."""
     mapper = inspect(entity, raiseerr=False)
-    return () if mapper is None else frozenset(mapper.validators)
+    return () if mapper is None else mapper.column_attrs.keys() & entity.model_fields.keys()
 
 
 def known_tables() -> dict[str, Table]:

@@ -38,19 +38,27 @@ def set_private_attributes(entity: Any) -> None:
 
 
 def keep_dictionary(entity: Any) -> None:
-    """Let assignments change the `__dict__` of a row in place. With `validate_assignment`, pydantic replaces it.
+    """Let assignments set the validated values as attributes of SQLAlchemy, in the same `__dict__`.
 
-    SQLAlchemy keeps a reference to it during a flush. It would set the next version in the old dictionary.
+    With `validate_assignment`, pydantic replaces the `__dict__` of a row. SQLAlchemy keeps a reference to it during a
+    flush, and would set the next version in the old dictionary. If a value is not valid, the row stays as it is.
     """
     set_value = entity.__setattr__
 
-    def set_in_place(row: Any, name: str, value: Any) -> None:
+    def set_validated(row: Any, name: str, value: Any) -> None:
         values = row.__dict__
-        set_value(row, name, value)
-        validated = row.__dict__
-        if validated is not values:
-            values.clear()
-            values.update(validated)
-            object.__setattr__(row, "__dict__", values)
+        has_no_id = name == "id" and value is None
+        if "_sa_instance_state" not in values or name not in entity.model_fields or has_no_id:
+            set_value(row, name, value)
+            return
+        before = dict(values)
+        BaseModel.__setattr__(row, name, value)
+        validated = dict(row.__dict__)
+        values.clear()
+        values.update(before)
+        object.__setattr__(row, "__dict__", values)
+        for key in entity.model_fields:
+            if key in validated and (key == name or validated[key] is not before.get(key)):
+                set_value(row, key, validated[key])
 
-    entity.__setattr__ = set_in_place
+    entity.__setattr__ = set_validated

@@ -5,11 +5,12 @@ from typing import Annotated, Any
 
 import pytest
 from fastapi import APIRouter, Depends
-from pydantic import ConfigDict, model_validator
+from pydantic import ConfigDict, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
-from sqlalchemy import Column, Computed, String, func, inspect
+from sqlalchemy import JSON, Column, Computed, String, event, func, inspect
 from sqlalchemy.ext.asyncio import AsyncAttrs
 from sqlalchemy.ext.hybrid import hybrid_property
+from sqlalchemy.ext.mutable import MutableDict, MutableList
 from sqlalchemy.orm import column_property, synonym
 from sqlmodel import Field, Relationship, SQLModel, select
 
@@ -439,3 +440,83 @@ async def test_a_conflict_of_a_table_with_private_fields_names_a_field(
     assert (await client.post("/locks", headers=bearer(MEMBER))).status_code == 204
     refused = await client.post("/locks", headers=bearer(MEMBER))
     assert refused.json()["detail"].endswith(f"{field} is taken: another row has this value.")
+
+
+class BagBase(SQLModel):
+    contents: dict[str, Any] = Field(default_factory=dict, sa_type=MutableDict.as_mutable(JSON))
+
+
+class HabitBag(BagBase, HabitEntity, table=True):
+    """A table with values that notice changes in place."""
+
+    __tablename__ = "habit_bag"
+    tags: list[str] = Field(default_factory=list, sa_column=Column(MutableList.as_mutable(JSON), nullable=False))
+
+
+class HabitPouch(BagBase, HabitEntity, table=True):
+    """The same, which validates every value that is set."""
+
+    __tablename__ = "habit_pouch"
+    model_config = ConfigDict(validate_assignment=True)  # type: ignore[assignment]  # SQLModel's type is not public
+    tags: list[str] = Field(default_factory=list, sa_column=Column(MutableList.as_mutable(JSON), nullable=False))
+
+
+class HabitBagCreate(BagBase, Body):
+    """A new bag or pouch."""
+
+
+class HabitBagRead(BagBase, Read):
+    tags: list[str]
+
+
+@pytest.mark.parametrize("table", [HabitBag, HabitPouch])
+@pytest.mark.parametrize("is_validated", [True, False])
+async def test_a_change_in_place_of_a_mutable_value_is_stored(
+    router: APIRouter, serve: Serve, table: Any, is_validated: bool
+) -> None:
+    @router.post("/bags", response_model=HabitBagRead)
+    async def create(new: HabitBagCreate, session: Session) -> Any:
+        bag = table.model_validate(new) if is_validated else table(**new.model_dump())
+        session.add(bag)
+        await session.flush()
+        bag.contents["tea"] = 1
+        bag.tags.append("new")
+        await session.flush()
+        bag.contents, bag.tags = dict(bag.contents), list(bag.tags)
+        await session.flush()
+        bag.contents["cup"] = 2
+        bag.tags.append("old")
+        return bag
+
+    @router.get("/bags", response_model=HabitBagRead)
+    async def read(session: ReadSession) -> Any:
+        return found(await session.get(table, 1))
+
+    client = await serve(router)
+    created = (await client.post("/bags", json={"contents": {"box": 0}})).json()
+    assert (created["contents"], created["tags"]) == ({"box": 0, "tea": 1, "cup": 2}, ["new", "old"])
+    assert (await client.get("/bags")).json() == created
+
+
+async def test_a_listener_may_replace_a_value_that_is_set(router: APIRouter, serve: Serve) -> None:
+    @router.post("/signs", response_model=HabitSignRead)
+    async def create(new: HabitSignCreate, session: Session) -> HabitDoor:
+        door = HabitDoor.model_validate(new)
+        session.add(door)
+        return door
+
+    def quoted(row: object, value: str, *_: object) -> str:
+        return f"<{value}>"
+
+    event.listen(HabitDoor.text, "set", quoted, retval=True)
+    client = await serve(router)
+    created = await client.post("/signs", json={"text": "tea"})
+    event.remove(HabitDoor.text, "set", quoted)
+    assert created.json()["text"] == "<TEA>"
+
+
+async def test_a_value_that_is_not_valid_is_not_set(way: str) -> None:
+    gate = HabitGate(text="tea")
+    with pytest.raises(ValidationError):
+        gate.text = ""
+    assert (gate.text, inspect(gate).attrs.text.history.added) == ("tea", ["tea"])
