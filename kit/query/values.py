@@ -13,7 +13,7 @@ from sqlalchemy.types import TypeEngine
 
 from kit.http.numbers import OUT_OF_RANGE, NumberRangeError, bounded_float
 from kit.models.bounds import digits_of, range_of_integers
-from kit.models.json_values import CLOCK, DATE, DURATION, NUMBER
+from kit.models.json_values import CLOCK, DATE, DURATION, NUMBER, storable_duration
 from kit.models.kinds import Shape
 from kit.models.types import Text
 
@@ -91,7 +91,9 @@ PLAIN: dict[str, Any] = {
     "number": Annotated[float, BeforeValidator(in_range), written(FLOAT, "float_parsing")],
     "date": Annotated[date, written(re.compile(DATE), "date_parsing")],
     "time": Annotated[time, written(re.compile(CLOCK), "time_parsing")],
-    "duration": Annotated[timedelta, written(re.compile(DURATION), "time_delta_parsing")],
+    "duration": Annotated[
+        timedelta, written(re.compile(DURATION), "time_delta_parsing"), AfterValidator(storable_duration)
+    ],
 }
 
 

@@ -1,18 +1,21 @@
 """Values of query parameters: lists in several parts, commas within values, times in short, text in composed form."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from pydantic import TypeAdapter, ValidationError
+from sqlalchemy import Integer, SmallInteger
 from starlette.datastructures import QueryParams
 from starlette.requests import Request
 
 from kit.http.problems import Problem
+from kit.models.columns import BIGINT, DurationColumn
+from kit.models.kinds import shape_of
 from kit.models.types import Text
 from kit.query import parameters
 from kit.query.parameters import Parameter, comma_separated, read, read_again, split
-from kit.query.values import Time
+from kit.query.values import Time, value_type
 
 LISTED = {"value__in": Parameter("value__in", comma_separated(Text, 3), "", listed=True)}
 
@@ -57,6 +60,24 @@ def test_what_is_no_time_is_refused(value: object) -> None:
         return
     with pytest.raises(ValidationError):
         TypeAdapter(Time).validate_python(value)
+
+
+@pytest.mark.parametrize(
+    ("annotation", "column", "highest", "too_high"),
+    [
+        (timedelta, DurationColumn(), "P106751991D", "P999999999D"),
+        (int, SmallInteger(), "32767", "32768"),
+        (int, Integer(), "2147483647", "2147483648"),
+        (int, BIGINT, "9223372036854775807", "9223372036854775808"),
+    ],
+)
+def test_the_value_of_a_filter_is_one_that_its_column_can_store(
+    annotation: Any, column: Any, highest: str, too_high: str
+) -> None:
+    adapter = TypeAdapter(value_type(shape_of(annotation), column))
+    adapter.validate_python(highest)
+    with pytest.raises(ValidationError):
+        adapter.validate_python(too_high)
 
 
 def test_text_with_too_many_combining_marks_in_a_row_is_refused() -> None:
