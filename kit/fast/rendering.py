@@ -27,6 +27,7 @@ from kit.operations.results import load_included, loaded_and_converted, page_hea
 from kit.operations.unit_of_work import Unit
 from kit.operations.unloaded import load_unloaded
 from kit.query.list_query import QUERY, ListQuery
+from kit.server.annotations import models_in
 from kit.server.request_log import whole_send
 
 JSON = (b"content-type", b"application/json")
@@ -64,8 +65,7 @@ class Rendering:
     @cached_property
     def shows_related(self) -> bool:
         """Whether the response model has related rows as fields."""
-        read = self.read or self.item
-        return read is not None and bool(nested_variants(read))
+        return any(nested_variants(part) for part in models_in(self.context.response_model) if issubclass(part, Read))
 
     @staticmethod
     def applies(context: RouteContext) -> bool:

@@ -16,12 +16,13 @@ from kit.models.entities import Entity
 from kit.models.reads import Read
 from kit.operations.bulk import Outcome
 from kit.operations.handlers import Handler, awaitable, is_generator
+from kit.operations.shown_rows import rows_by_shown
 from kit.operations.unit_of_work import UNIT, Unit
-from kit.operations.unloaded import load_unloaded, rows_in
+from kit.operations.unloaded import load_unloaded
 from kit.query.list_query import QUERY, ListQuery
 from kit.query.pages import Page
 from kit.query.related import load_lists
-from kit.query.shown_values import load_shown, shown_by, shown_in
+from kit.query.shown_values import load_shown, shown_in
 
 WITHOUT_ESCAPES = re.compile(r"[A-Za-z0-9._~=&,-]*")
 """Query strings without escapes, which decoding and encoding would not change."""
@@ -49,10 +50,11 @@ def with_converted_result(handler: Handler) -> Handler:
 async def loaded_and_converted(unit: Unit, result: Any) -> Any:
     """Load the values of a result that its response contains and that are not loaded, and convert it for FastAPI."""
     await load_included(unit, result)
-    read = variant_of(unit.request.scope["route"].response_model) or item_variant(unit)
-    await load_unloaded(result, read, unit.session)
-    if read is not None:
-        await load_shown(unit.session, rows_in(result), shown_by(read))
+    model = unit.request.scope["route"].response_model
+    await load_unloaded(result, variant_of(model) or item_variant_of(model), unit.session)
+    returned = list(result.created) if isinstance(result, Outcome) else result
+    for shown, rows in rows_by_shown(returned, model).items():
+        await load_shown(unit.session, rows, shown)
     return convert_result(unit, result)
 
 
@@ -76,7 +78,7 @@ def convert_result(unit: Unit, result: Any) -> Any:
     if isinstance(result, list) and result and isinstance(result[0], Entity):
         refuse_without_model(unit.request.scope["route"], result[0])
         read = item_variant(unit)
-        return result if read is None else [read.of(row) for row in result]
+        return result if read is None else [read.of(row) if isinstance(row, Entity) else row for row in result]
     return result
 
 

@@ -1,6 +1,7 @@
 """Failed requests: the problem for a request that ended with an unexpected exception, which is logged."""
 
 import logging
+import re
 
 from starlette.requests import ClientDisconnect
 
@@ -9,6 +10,8 @@ from kit.http.problems import Problem, unavailable
 from kit.server.shutdown import Shutdown
 
 log = logging.getLogger("kit")
+NOT_LOADED = re.compile(r"'(\w+\.(\w+))' is not available due to lazy='raise")
+"""The message of SQLAlchemy for a relationship that was not loaded."""
 
 
 def problem_for(failure: BaseException, shutdown: Shutdown) -> Problem | None:
@@ -19,5 +22,9 @@ def problem_for(failure: BaseException, shutdown: Shutdown) -> Problem | None:
     if isinstance(failure, Exception):
         if not isinstance(failure, ClientDisconnect):
             log.error("Unexpected exception: %s: %s", type(failure).__name__, first_line(failure), exc_info=failure)
+            for relationship, name in dict.fromkeys(NOT_LOADED.findall(str(failure))):
+                log.error('%s was not loaded: add `.options(selectinload(%s))` to the query, call '
+                          '`await session.refresh(row, ["%s"])`, or leave %s out of the response model.',
+                          relationship, relationship, name, name)  # fmt: skip
         return Problem(500, "An unexpected error occurred; see the log for this request id.", kind="internal")
     return unavailable("unknown", "The service has shut down.") if shutdown.has_begun else None
