@@ -31,6 +31,7 @@ from sqlalchemy.orm.attributes import set_attribute
 from sqlalchemy.orm.instrumentation import unregister_class
 from sqlmodel import Field, SQLModel
 
+from kit.models import keywords as keywords  # quotes names in SQL, from the first statement on
 from kit.models.columns import BIGINT
 from kit.models.fields import build, make_strict
 from kit.models.naming import NAMES
