@@ -14,6 +14,7 @@ import main  # noqa: F401  the application imports every table
 from kit.database.comparison import PLUGINS
 from kit.database.migrating import connected, engine_for
 from kit.database.migrations import heads, state_of
+from kit.database.refused_rows import explained, refuse_orphans
 from kit.database.renames import with_renames
 from kit.database.revisions import complete
 from kit.database.search_indexes import ensure_search
@@ -46,8 +47,8 @@ def migrate(connection: Connection) -> None:
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
         with with_renames(context.get_context(), renames):
             run_migrations(connection)
-        if is_sqlite and connection.execute(text("PRAGMA foreign_key_check")).first():
-            raise RuntimeError("The migration would violate a foreign key.")
+        if is_sqlite:
+            refuse_orphans(connection)
         if is_migration() and context.get_context().get_current_heads() and not state_of(connection).unknown:
             ensure_search(connection)
 
@@ -79,11 +80,17 @@ def is_upgrade() -> bool:
     return is_migration() and heads() == set(to_tuple(context.get_revision_argument(), ()))
 
 
+def migrate_explained(connection: Connection) -> None:
+    """Run the migrations, with a message for rows that violate a constraint."""
+    with explained(connection):
+        migrate(connection)
+
+
 async def run() -> None:
     attributes = context.config.attributes
     attributes["url"] = attributes.get("url") or load().database
     async with connected(engine_for(attributes["url"])) as connection:
-        await connection.run_sync(migrate)
+        await connection.run_sync(migrate_explained)
 
 
 if "connection" in context.config.attributes:

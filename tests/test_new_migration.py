@@ -120,9 +120,24 @@ async def test_a_migration_that_fails_on_the_rows_is_refused(project: Project) -
     refused = project.make("migration")
     assert refused.returncode != 0
     assert "The migration fails" in refused.stderr
+    assert "team.motto must be unique, which does not hold for rows that are stored. Change these" in refused.stderr
     assert "Traceback" not in refused.stderr
     assert list(project.files()) == ["change.refused"]
     assert await project.value("SELECT version_num FROM alembic_version") == before
+
+
+@pytest.mark.untraced
+async def test_rows_that_violate_a_constraint_end_the_command_with_a_sentence(project: Project) -> None:
+    project.change("max_length=200", "max_length=200, min_length=8")
+    written = project.make("migration")
+    assert written.returncode == 0, written.stdout + written.stderr
+    await project.value("UPDATE team SET headquarters = 'Paris' WHERE id = 2 RETURNING id")
+    refused = project.make("migrate")
+    assert "team must satisfy ck_team_headquarters" in refused.stdout + refused.stderr
+    assert (
+        "does not hold for 1 row, such as the one with the id 2. Change these rows" in refused.stdout + refused.stderr
+    )
+    assert "Traceback" not in refused.stderr
 
 
 @pytest.mark.untraced
@@ -152,6 +167,11 @@ def versions(project: Project, monkeypatch: pytest.MonkeyPatch) -> Path:
     return project.folder / "migrations/versions"
 
 
+def names_with(folder: Path, part: str) -> list[str]:
+    """Return the names of the files in the folder that contain a text."""
+    return [path.name for path in folder.iterdir() if part in path.name]
+
+
 def the_only(folder: Path, pattern: str) -> str:
     """Return the text of the only file in the folder that matches the pattern."""
     (file,) = folder.glob(pattern)
@@ -177,7 +197,34 @@ async def test_remaining_differences_from_the_models_are_printed(
 
 
 @pytest.mark.each_engine
-async def test_a_migration_that_cannot_be_undone_is_refused(versions: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_changes_no_migration_is_written(versions: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert await asyncio.to_thread(new_migration.main, "nothing") is None
+    assert capsys.readouterr().out == "The database has all that the models declare, so no migration was written.\n"
+    assert names_with(versions, "nothing") == []
+
+
+@pytest.mark.untraced
+async def test_a_written_migration_passes_the_checks(project: Project) -> None:
+    project.change(
+        BEFORE, f"{BEFORE}    rank: int = Field(default=0)\n    since: date = Field(default_factory=today)\n"
+    )
+    project.change("from fastapi", "from datetime import UTC, date, datetime\n\nfrom fastapi")
+    project.change("class TeamBase", "def today() -> date:\n    return datetime.now(UTC).date()\n\n\nclass TeamBase")
+    written = project.make("migration")
+    assert written.returncode == 0, written.stdout + written.stderr
+    checked = project.run(sys.executable, "-m", "ruff", "check", "migrations")
+    assert checked.returncode == 0, checked.stdout
+
+
+async def test_the_message_may_have_any_characters(versions: Path, stranger: None) -> None:
+    assert await asyncio.to_thread(new_migration.main, 'the """strangers"""\n of C:\\') is None
+    assert the_only(versions, "*_the_strangers_of_c.py").startswith("\"\"\"the '''strangers''' of C:/.")
+
+
+@pytest.mark.each_engine
+async def test_a_migration_that_cannot_be_undone_is_refused(
+    versions: Path, stranger: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(*_: Any) -> None:
         raise ValueError("no way back")
 
@@ -190,14 +237,16 @@ async def test_a_migration_that_cannot_be_undone_is_refused(versions: Path, monk
 
 @pytest.mark.each_engine
 async def test_a_migration_is_kept_untried_if_the_rows_cannot_be_copied(
-    versions: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    versions: Path, stranger: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fail(*_: Any) -> None:
         raise ValueError("not allowed")
 
     monkeypatch.setattr(new_migration, "copy_rows", fail)
     assert await asyncio.to_thread(new_migration.main, "empty") is None
-    assert "The migration was not tried on sqlite: not allowed" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "The migration was not tried on sqlite: not allowed" in said
+    assert "\nWritten: " in said
 
 
 def test_an_invalid_rename_is_reported_in_one_message() -> None:

@@ -5,16 +5,19 @@ migration before that. One process does all of this, because importing the appli
 """
 
 import sys
+from typing import Any
 
 from alembic import command
 
 from kit.database.migrations import configuration
+from kit.database.tidying import tidy
 
 
 def main(option: str = "") -> None:
     """Check the migrations. Raises alembic's `CommandError` if the tables differ from the models."""
     if option == "first":
-        command.revision(configuration(), "first", autogenerate=True, rev_id="0001")
+        script: Any = command.revision(configuration(), "first", autogenerate=True, rev_id="0001")
+        tidy(script.path)
     command.upgrade(configuration(), "head")
     command.check(configuration())
 

@@ -12,13 +12,14 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import URL, Connection, Table
 
 from kit.database.absent import notice_absent, still_absent
 from kit.database.databases import Database
 from kit.database.error_responses import log_once
 from kit.database.errors import FAILURES, first_line
-from kit.database.migrating import UnusableError, may_be_usable_later
+from kit.database.migrating import may_be_usable_later
 
 log = logging.getLogger("kit")
 BESIDE = Path(__file__).parents[2]
@@ -129,7 +130,7 @@ async def _is_done(database: Database, fill: Fill | None, tables: Sequence[Table
             log.warning("%s", state.message)
         elif fill is not None:
             await fill(database)
-    except (UnusableError, *FAILURES) as failure:
+    except (CommandError, *FAILURES) as failure:
         if may_be_usable_later(failure):
             log_once(failure, "The database cannot be prepared yet: %s")
             return False

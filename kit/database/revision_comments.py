@@ -4,7 +4,19 @@ from collections.abc import Iterator
 from typing import Any
 
 from alembic.operations import ops
-from sqlalchemy import BigInteger, ColumnElement, Connection, Integer, SmallInteger, String, func, select, table, text
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ColumnElement,
+    Connection,
+    Integer,
+    SmallInteger,
+    String,
+    func,
+    select,
+    table,
+    text,
+)
 from sqlalchemy import column as plain_column
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.types import TypeEngine
@@ -15,19 +27,33 @@ from kit.database.sqlite_reflection import escaped
 
 def hints(op: ops.ModifyTableOps) -> Iterator[str]:
     """Yield the command that writes a rename, for each pair of a dropped and an added column of the same type."""
-    added = [part.column for part in op.ops if isinstance(part, ops.AddColumnOp)]
+    for part in op.ops:
+        if isinstance(part, ops.AddColumnOp):
+            for name, command in renames_to(op, part.column):
+                yield f"If {name} is called {part.column.name} now, remove this file, and run: {command}"
+
+
+def renames_to(op: ops.ModifyTableOps, new: Column[Any]) -> Iterator[tuple[str, str]]:
+    """Yield each dropped column of the same type as a new one, as `table.column`, and the command for a rename."""
     for part in op.ops:
         dropped = part.to_column() if isinstance(part, ops.DropColumnOp) else None
-        for new in added:
-            if dropped is not None and same_kind(dropped.type, new.type):
-                name, command = f"{op.table_name}.{dropped.name}", f"RENAME={op.table_name}.{dropped.name}:{new.name}"
-                yield f"If {name} is called {new.name} now, remove this file, and run: make migration {command}"
+        if dropped is not None and same_kind(dropped.type, new.type):
+            name = f"{op.table_name}.{dropped.name}"
+            yield name, f"make migration RENAME={name}:{new.name}"
 
 
 def same_kind(one: TypeEngine[Any], other: TypeEngine[Any]) -> bool:
     """Return whether two column types have the same Python type."""
-    kinds = [getattr(type_, "impl_instance", type_).python_type for type_ in (one, other)]
+    kinds = [python_type_of(getattr(type_, "impl_instance", type_)) for type_ in (one, other)]
     return kinds[0] is kinds[1]
+
+
+def python_type_of(type_: TypeEngine[Any]) -> type:
+    """Return the Python type of a column type; the class of the column type if it names none, as INET."""
+    try:
+        return type_.python_type
+    except NotImplementedError:
+        return type(type_)
 
 
 def losses(connection: Connection, name: str, op: ops.MigrateOperation) -> Iterator[CommentOp]:

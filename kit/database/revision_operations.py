@@ -111,13 +111,16 @@ DIALECTS: Sequence[Dialect] = (sqlite.dialect(), postgresql.dialect())  # type: 
 
 
 def literal(context: AutogenContext, value: Any) -> str:
-    """Return a value as Python source, and add the imports that it needs to the migration. Today becomes `today()`."""
+    """Return a value as Python source, and add the imports that it needs to the migration.
+
+    Now and today become the time at which the migration runs.
+    """
     if isinstance(value, datetime):
         context.imports.add("from datetime import UTC, datetime")
         return "datetime.now(UTC)" if abs(value - datetime.now(UTC)) < timedelta(days=1) else utc_literal(value)
     if isinstance(value, date) and value == datetime.now(UTC).date():
-        context.imports.add("from datetime import date")
-        return "date.today()"
+        context.imports.add("from datetime import UTC, datetime")
+        return "datetime.now(UTC).date()"
     kind = type(value)
     if kind in IMPORTED:
         context.imports.add(f"from {kind.__module__} import {kind.__name__}")

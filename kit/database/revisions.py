@@ -24,7 +24,7 @@ from kit.database.conversion_operations import with_conversions
 from kit.database.definitions import Definitions
 from kit.database.portability import make_portable
 from kit.database.renames import Rename
-from kit.database.revision_comments import counted, hints, losses
+from kit.database.revision_comments import counted, hints, losses, renames_to
 from kit.database.revision_operations import CommentOp, FillOp
 
 
@@ -79,7 +79,8 @@ def add_as_nullable(op: ops.ModifyTableOps, metadata: MetaData) -> Iterator[Fill
             new = part.column
             value = default_of(new)
             if value is None:
-                raise CommandError(NO_DEFAULT.format(f"{op.table_name}.{new.name}"))
+                renames = [RENAMED.format(name, new.name, command) for name, command in renames_to(op, new)]
+                raise CommandError(" ".join([NO_DEFAULT.format(f"{op.table_name}.{new.name}"), *renames]))
             part.column = Column(new.name, new.type, nullable=True, comment=new.comment)
             yield FillOp(op.table_name, new.name, new.type, value)
         elif isinstance(part, ops.AlterColumnOp) and part.modify_nullable is False:
@@ -99,6 +100,7 @@ NO_DEFAULT = (
     "{} is NOT NULL, but has no default for the existing rows. Give the field a default, as in `Field(default=0)`, "
     'or the column, as in `Field(sa_column_kwargs={{"server_default": "0"}})`, or allow None.'
 )
+RENAMED = "If {} is called {} now, run: {}"
 
 
 def needs_value(column: Column[Any]) -> bool:

@@ -16,6 +16,8 @@ from kit.models.entities import known_tables
 SQLITE_MESSAGE = re.compile(r"\w+(?: NULL)? constraint failed: (?:index '(?P<index>.+)'|(?P<other>.+))", re.DOTALL)
 KEY_OF_DETAIL = re.compile(r"\((.*?)\)=\(")
 """The columns in PostgreSQL's detail of a violation, such as `Key (room, day)=(7, 2026-01-01) already exists.`"""
+REBUILT = "_alembic_tmp_"
+"""The prefix of the name of a table while a migration rebuilds it on SQLite."""
 Columns = Sequence[Column[Any]]
 
 
@@ -51,7 +53,7 @@ def statement_of(failure: Exception) -> str:
 
 def _of_sqlite(text: str, written: Table | None) -> Violation:
     """Return the violation by the end of SQLite's message: `table.column, table.column`, a name, or a condition."""
-    parts = [part.partition(".") for part in text.split(", ")]
+    parts = [part.removeprefix(REBUILT).partition(".") for part in text.split(", ")]
     table = known_tables().get(parts[0][0])
     if columns := [] if table is None else named_columns(table, [name for _, _, name in parts]):
         return Violation(table, None, columns)

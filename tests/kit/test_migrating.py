@@ -3,6 +3,7 @@
 import runpy
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from alembic import command
@@ -10,7 +11,7 @@ from sqlalchemy import make_url, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from kit.database import migration_check
+from kit.database import migration_check, tidying
 from kit.database.errors import Unreachable
 from kit.database.migrating import UnusableError, connected, engine_for, may_be_usable_later
 
@@ -52,14 +53,21 @@ async def test_a_wrong_statement_of_a_migration_keeps_its_traceback(engine_of_fi
 
 
 @pytest.mark.parametrize(
-    ("arguments", "commands"), [(["first"], ["revision", "upgrade", "check"]), ([], ["upgrade", "check"])]
+    ("arguments", "commands"),
+    [(["first"], ["revision", "tidy revision", "upgrade", "check"]), ([], ["upgrade", "check"])],
 )
 def test_migrations_are_checked_by_one_process(
     arguments: list[str], commands: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done: list[str] = []
+
+    def note(name: str) -> SimpleNamespace:
+        done.append(name)
+        return SimpleNamespace(path=name)
+
     for name in ("revision", "upgrade", "check"):
-        monkeypatch.setattr(command, name, lambda *_, name=name, **__: done.append(name))
+        monkeypatch.setattr(command, name, lambda *_, name=name, **__: note(name))
+    monkeypatch.setattr(tidying, "tidy", lambda path: done.append(f"tidy {path}"))
     monkeypatch.setattr(sys, "argv", ["migration_check", *arguments])
     runpy.run_path(str(migration_check.__file__), run_name="__main__")
     assert done == commands

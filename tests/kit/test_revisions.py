@@ -30,6 +30,7 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects import sqlite
+from sqlalchemy.dialects.postgresql import INET
 from sqlmodel.sql.sqltypes import UTCDateTime
 
 from kit.database import revisions
@@ -127,7 +128,7 @@ async def written(new_database: Any) -> Any:
         (sa.Enum(Mood, native_enum=False), Mood.good, "'good'"),
         (String(20), Mood.bad, "'bad'"),
         (sa.DateTime(), lambda: datetime.now(UTC), "datetime.now(UTC)"),
-        (sa.Date(), lambda: datetime.now(UTC).date(), "date.today()"),
+        (sa.Date(), lambda: datetime.now(UTC).date(), "datetime.now(UTC).date()"),
         (sa.JSON(), list, "[]"),
     ],
 )
@@ -143,6 +144,19 @@ async def test_a_new_column_is_filled_with_the_default(written: Any, kind: Any, 
 async def test_a_new_column_without_a_constant_default_is_refused(written: Any, default: Any) -> None:
     with pytest.raises(CommandError, match=r"shelf\.new is NOT NULL, but has no default for the existing rows"):
         await written(title(), Column("new", Integer, nullable=False, default=default))
+
+
+async def test_a_rename_is_suggested_for_a_required_column_too(written: Any) -> None:
+    with pytest.raises(CommandError) as refused:
+        await written(Column("name", String(50), nullable=False), Column("number", Integer))
+    said = str(refused.value)
+    assert said.startswith("shelf.name is NOT NULL, but has no default for the existing rows.")
+    assert said.endswith("If shelf.title is called name now, run: make migration RENAME=shelf.title:name")
+
+
+def test_a_type_without_a_python_type_is_compared_by_its_class() -> None:
+    assert same_kind(INET(), INET())
+    assert not same_kind(INET(), String())
 
 
 async def test_a_default_of_the_database_is_enough(written: Any) -> None:
