@@ -12,7 +12,7 @@ import pytest
 from kit.scaffolding import new_service
 from kit.scaffolding.errors import NotWrittenError
 from kit.scaffolding.first_contents import first_possible
-from kit.scaffolding.new_service import ServiceArguments, make
+from kit.scaffolding.new_service import ServiceArguments, free_folder, make
 from kit.scaffolding.project import Project
 from kit.scaffolding.project_files import files_of
 from kit.scaffolding.resource_arguments import ResourceArguments
@@ -162,6 +162,13 @@ def test_a_folder_that_is_taken_is_refused(where: str, says: str, source: Path, 
         make(source, ServiceArguments("orders", dir=str(places[where])))
 
 
+def test_a_folder_may_begin_with_a_tilde(source: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert free_folder(source, "~/orders") == tmp_path / "orders"
+    with pytest.raises(NotWrittenError, match="is inside of this project"):
+        free_folder(source, "~nobody-here/orders")
+
+
 def test_an_unknown_resource_to_keep_is_refused(source: Path, tmp_path: Path) -> None:
     with pytest.raises(NotWrittenError, match="There is no resource villain: the resources are category,"):
         make(source, ServiceArguments("orders", dir=str(tmp_path / "orders"), with_="item, villain"))
@@ -210,6 +217,9 @@ def test_the_command_says_what_it_made_or_why_not(
     monkeypatch.setattr(new_service, "make", lambda *_: tmp_path)
     assert new_service.main("NAME=orders", "WITH=") is None
     assert os.path.relpath(tmp_path) in capsys.readouterr().out
+    monkeypatch.setattr(new_service, "make", lambda *_: tmp_path / "my $orders")
+    assert new_service.main("NAME=orders") is None
+    assert f"  cd '{os.path.relpath(tmp_path)}/my $orders'\n" in capsys.readouterr().out
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device", "/orders")

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -73,7 +74,7 @@ def make(source: Path, arguments: ServiceArguments) -> Path:
 
 
 def free_folder(source: Path, text: str) -> Path:
-    target = (source / Path(text).expanduser()).resolve()
+    target = (source / os.path.expanduser(text)).resolve()  # noqa: PTH111  without an error for an unknown user
     if target.is_relative_to(source.resolve()):
         raise NotWrittenError(f"DIR={text} is inside of this project: give a folder beside it, as in DIR=../orders.")
     if target.exists() and not target.is_dir():
@@ -153,7 +154,8 @@ def main(*arguments: str) -> str | None:
         return f"Nothing was made. {failure}"
     except OSError as failure:
         return f"Nothing was made. {failure.filename} cannot be written: {failure.strerror}."
-    sys.stdout.write(f"Made, with one commit: {target}\nNext:\n  cd {os.path.relpath(target)}\n  make run\n")
+    folder = shlex.quote(os.path.relpath(target))
+    sys.stdout.write(f"Made, with one commit: {target}\nNext:\n  cd {folder}\n  make run\n")
     return None
 
 
