@@ -19,7 +19,7 @@ from sqlalchemy.types import SchemaType
 
 from kit.database.declared_types import declared_in
 from kit.database.definitions import Definitions, Named, model_definitions, stored_definitions
-from kit.database.revision_operations import AutoincrementOp, StatementsOp
+from kit.database.revision_operations import AutoincrementOp, CheckOp, StatementsOp, conditions_of
 from kit.database.search_indexes import names_of_parts
 from kit.database.sqlite_reflection import escaped, has_autoincrement
 from kit.database.storage_kinds import is_other, kind_of
@@ -109,6 +109,8 @@ def create_constraint_op(
     options = {"include_table": False, "literal_binds": True}
     condition = constraint.sqltext
     if not isinstance(condition, TextClause):
+        if (conditions := conditions_of(condition)) is not None:
+            return CheckOp(conv(str(constraint.name)), table, conditions)
         condition = text(escaped(str(condition.compile(dialect=dialect, compile_kwargs=options))))
     return ops.CreateCheckConstraintOp(conv(str(constraint.name)), table, condition)
 

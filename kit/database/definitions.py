@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, MetaData, create_engine, event, text
 
-from kit.database.folding import fold
+from kit.database.sqlite_functions import add_functions
 from kit.database.sqlite_reflection import CompleteSQLiteDialect, plain
 
 SCRATCH = "scratch_of_a_comparison"
@@ -43,7 +43,7 @@ def model_definitions(connection: Connection, metadata: MetaData) -> Definitions
 
 def made_in_memory(_: Connection, metadata: MetaData) -> Definitions:
     engine = create_engine("sqlite://")
-    event.listen(engine, "connect", lambda driver, _: driver.create_function("fold", 1, fold, deterministic=True))
+    event.listen(engine, "connect", lambda driver, _: add_functions(driver))
     with engine.begin() as connection:
         metadata.create_all(connection)
         definitions = of_sqlite(connection)

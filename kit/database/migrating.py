@@ -12,9 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import NullPool
 
 from kit.database.errors import DRIVER_ERRORS, FAILURES, first_line, meaning_of
-from kit.database.folding import fold
 from kit.database.hosts import connect
 from kit.database.sqlite_engines import begin_immediate
+from kit.database.sqlite_functions import add_functions
 from kit.database.sqlite_rebuild import DRIVER
 from kit.database.url_options import driver_options
 
@@ -74,4 +74,4 @@ async def connected(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
 def prepare(connection: Any, _: object) -> None:
     """Turn off the implicit transactions of `sqlite3`: its BEGIN comes only before an INSERT, UPDATE or DELETE."""
     connection.isolation_level = None
-    connection.create_function("fold", 1, fold, deterministic=True)
+    add_functions(connection)

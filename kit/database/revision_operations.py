@@ -4,18 +4,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
 from alembic.autogenerate import renderers
 from alembic.autogenerate.api import AutogenContext
 from alembic.autogenerate.render import _repr_type
 from alembic.operations import ops
-from sqlalchemy import Dialect
+from sqlalchemy import CheckConstraint, ClauseElement, Dialect, text
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.sql.visitors import iterate
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from kit.database.sqlite_reflection import escaped
+from kit.models.sqlite_expressions import is_encoded
 
 
 @dataclass
@@ -69,6 +71,37 @@ class StatementsOp(ops.MigrateOperation):
         return ("execute", self.up)
 
 
+class Conditions(NamedTuple):
+    """The text of a condition on SQLite, and on PostgreSQL."""
+
+    sqlite: str
+    postgresql: str
+
+    @property
+    def source(self) -> str:
+        """The Python source of the condition in a migration."""
+        sqlite, other = (escaped(part) for part in self)
+        return f'{{"sqlite": {sqlite!r}}}.get(op.get_bind().dialect.name, {other!r})'
+
+
+class CheckOp(ops.CreateCheckConstraintOp):
+    """Creates a CHECK whose condition each database writes in its own way."""
+
+    def __init__(self, name: Any, table: str, conditions: Conditions) -> None:
+        super().__init__(name, table, text(escaped(conditions.postgresql)))
+        self.conditions = conditions
+
+
+def conditions_of(condition: ClauseElement) -> Conditions | None:
+    """Return the texts of a condition about decimals; None if both databases write it alike."""
+    if not any(is_encoded(part) for part in iterate(condition)):
+        return None
+    options = {"include_table": False, "literal_binds": True}
+    texts = (str(condition.compile(dialect=dialect, compile_kwargs=options)) for dialect in UNESCAPED)
+    conditions = Conditions(*texts)
+    return None if conditions.sqlite == conditions.postgresql else conditions
+
+
 @renderers.dispatch_for(CommentOp)
 def render_comment(_: AutogenContext, op: CommentOp) -> str:
     return f"# {op.line}"
@@ -96,6 +129,19 @@ def render_statements(_: AutogenContext, op: StatementsOp) -> list[str]:
     return [f'if op.get_bind().dialect.name == "{op.dialect}":', *statements, ""]
 
 
+@renderers.dispatch_for(CheckOp)
+def render_check_op(context: AutogenContext, op: CheckOp) -> str:
+    plain = ops.CreateCheckConstraintOp(op.constraint_name, op.table_name, op.condition)
+    source: str = renderers.dispatch(plain)(context, plain)
+    return source.replace(repr(escaped(op.conditions.postgresql)), op.conditions.source)
+
+
+def render_check(constraint: CheckConstraint) -> str | Literal[False]:
+    """Return the source of a CHECK of a new table; False if both databases write it alike, for Alembic to render it."""
+    conditions = conditions_of(constraint.sqltext)
+    return conditions is not None and f"sa.CheckConstraint({conditions.source}, name=op.f({str(constraint.name)!r}))"
+
+
 def stored_literal(context: AutogenContext, kind: TypeEngine[Any], value: Any) -> str:
     """Return the value of a column as Python source, in the form that each database stores.
 
@@ -108,6 +154,10 @@ def stored_literal(context: AutogenContext, kind: TypeEngine[Any], value: Any) -
 
 
 DIALECTS: Sequence[Dialect] = (sqlite.dialect(), postgresql.dialect())  # type: ignore[no-untyped-call]
+
+
+UNESCAPED: Sequence[Dialect] = (sqlite.dialect(), postgresql.dialect(paramstyle="named"))  # type: ignore[no-untyped-call]
+"""The dialects, without `%%` for a per cent sign."""
 
 
 def literal(context: AutogenContext, value: Any) -> str:

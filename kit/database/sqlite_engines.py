@@ -9,9 +9,9 @@ from sqlalchemy import URL, Connection, ExceptionContext, event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from kit.database.engines import Engines, Pool, name_origin
-from kit.database.folding import fold
 from kit.database.references import name_reference
 from kit.database.sqlite_file import SQLiteFile
+from kit.database.sqlite_functions import add_functions
 from kit.database.statements import watch_statements
 from kit.http.fairness import FairPool
 
@@ -84,7 +84,7 @@ def sqlite_engine(
 
     def prepare(connection: Any, record: Any) -> None:
         connection.isolation_level = None  # the driver's own BEGIN comes too late: not before a SELECT
-        connection.create_function("fold", 1, fold, deterministic=True)
+        add_functions(connection)
         info = record.info
         info["seconds"] = pool.statement_timeout
         connection.run_async(

@@ -8,11 +8,12 @@ Types of libraries and of the application are used as they are: the migration im
 from typing import Literal
 
 from alembic.autogenerate.api import AutogenContext
-from sqlalchemy import VARCHAR, ClauseElement, DateTime, Dialect, LargeBinary
+from sqlalchemy import VARCHAR, CheckConstraint, ClauseElement, DateTime, Dialect, LargeBinary
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import BYTEA
 from sqlmodel.sql.sqltypes import UTCDateTime
 
+from kit.database.revision_operations import render_check
 from kit.models.columns import DecimalColumn, DurationColumn, EnumColumn, JsonColumn, TextColumn
 
 
@@ -20,6 +21,8 @@ def render_type(kind: str, thing: object, context: AutogenContext) -> str | Lite
     """Return the Python source of a type or default, for Alembic's `render_item`; False if Alembic is to render it."""
     if kind == "server_default":
         return server_default(thing)
+    if kind == "check" and isinstance(thing, CheckConstraint):
+        return render_check(thing)
     if kind != "type":
         return False
     if isinstance(thing, VARCHAR):

@@ -3,22 +3,29 @@
 Each is a `TypeDecorator`; `python_type` is the type of its values. None is stored as NULL.
 """
 
+from collections.abc import Callable
 from datetime import timedelta
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from enum import Enum
+from functools import cache
+from math import isfinite
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import JSON, BigInteger, Dialect, Integer, Interval, Numeric, String
 from sqlalchemy.orm import LoaderCallableStatus
+from sqlalchemy.sql import operators
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
+from kit.models.decimal_forms import Form, compared, decode, encode, exact, rounded
 from kit.models.decimals import EXACT, plain_decimal
 from kit.models.texts import codec_of
 
 BIGINT = BigInteger().with_variant(Integer, "sqlite")  # SQLite generates ids for INTEGER only
 MAX_ID = 2**63 - 1
 MICROSECOND = timedelta(microseconds=1)
+NUMBER_DIGITS = 18
+"""The maximum number of digits of a decimal that SQLite stores as an integer."""
 
 
 def text_type(length: int | None) -> String:
@@ -52,7 +59,7 @@ class DecimalColumn(TypeDecorator[Decimal]):
     @property
     def is_number(self) -> bool:
         """Whether SQLite stores an integer, not text."""
-        return self.digits <= 18
+        return self.digits <= NUMBER_DIGITS
 
     @property
     def on_sqlite(self) -> TypeEngine[Any]:
@@ -65,19 +72,88 @@ class DecimalColumn(TypeDecorator[Decimal]):
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         return dialect.type_descriptor(self.on_sqlite if dialect.name == "sqlite" else self.on_postgresql)
 
-    def process_bind_param(self, value: Decimal | int | str | None, dialect: Dialect) -> Any:
+    @property
+    def form(self) -> Form:
+        """The form in which SQLite stores the values."""
+        return Form(0 if self.is_number else self.digits, self.places)
+
+    def stored(self, value: Any) -> Decimal:
+        """Return a number as it is read after it was stored: rounded half away from zero to the places of the type."""
+        if self.is_fixed and isinstance(value, Decimal) and value and value.as_tuple().exponent == -self.places:
+            return value
+        number = exact(value)
+        if not number.is_finite():
+            return number
+        return plain_decimal(rounded(number, self.places), self.places, is_fixed=self.is_fixed)
+
+    def process_bind_param(self, value: Decimal | float | str | None, dialect: Dialect) -> Any:
+        """Return the value that is stored: on SQLite rounded half away from zero, as PostgreSQL does itself."""
         if value is None or dialect.name != "sqlite":
             return value
-        number = int(Decimal(value).scaleb(self.places, EXACT).to_integral_value(context=EXACT))
+        number = int(exact(value).scaleb(self.places, EXACT).to_integral_value(ROUND_HALF_UP, EXACT))
         return number if self.is_number else str(number + 10**self.digits).zfill(self.digits + 1)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Decimal | None:
+        """Return the decimal. The result of an expression may have more places than the type, and keeps them."""
         if value is None:
             return None
+        if dialect.name == "sqlite" and isinstance(value, int):  # most values: those of a column, as integers
+            number = Decimal(value).scaleb(-self.places, EXACT)
+            return plain_decimal(number, self.places, is_fixed=self.is_fixed)
+        number = decode(value, self.form) if dialect.name == "sqlite" else exact(value)
+        result = plain_decimal(number, self.places, is_fixed=self.is_fixed)
+        return result if result == number else number.normalize(EXACT)
+
+    def coerce_compared_value(self, op: Any, value: Any) -> TypeEngine[Any]:
+        """Return the type of a value in an expression with a decimal. Neither database rounds the value then."""
+        if op in COMPARISONS:
+            return compared_type(self.whole, self.places)
+        return self if value is None else number_type(value)
+
+
+class CalculatedDecimal(DecimalColumn):
+    """The type of decimals in expressions: values are not rounded to its decimal places."""
+
+    cache_ok = True
+
+    def __init__(self, whole: int, places: int) -> None:
+        super().__init__(whole, places, is_fixed=False)
+
+    def process_bind_param(self, value: Decimal | float | str | None, dialect: Dialect) -> Any:
+        if value is None:
+            return None
+        number = exact(value)
         if dialect.name != "sqlite":
-            return plain_decimal(Decimal(value), self.places, is_fixed=self.is_fixed)
-        number = value if self.is_number else int(value) - 10**self.digits
-        return plain_decimal(Decimal(number).scaleb(-self.places, EXACT), self.places, is_fixed=self.is_fixed)
+            return number
+        return encode(number, self.form) if self.is_number else compared(number, self.form)
+
+    def literal_processor(self, dialect: Dialect) -> Callable[[Any], str] | None:
+        """Return a function that writes a value into the text of a CHECK or an index. The type of it is not used."""
+        return lambda value: str(self.process_bind_param(value, dialect))
+
+
+compared_type = cache(CalculatedDecimal)
+"""Return the type of values that are compared with a column, by its digits before and after the point."""
+COMPARISONS = {
+    operators.eq, operators.ne, operators.lt, operators.le, operators.gt, operators.ge, operators.in_op,
+    operators.not_in_op, operators.and_, operators.is_, operators.is_not, operators.is_distinct_from,
+    operators.is_not_distinct_from,
+}  # fmt: skip
+"""The operators that compare; `and_` is that of the values of BETWEEN."""
+
+
+def number_type(value: Any) -> TypeEngine[Any]:
+    """Return the type of a value in a calculation: of a number, with as many decimal places as the value has."""
+    if isinstance(value, timedelta):
+        return DurationColumn()
+    if isinstance(value, int) and abs(value) <= MAX_ID:
+        return BigInteger()
+    if not isinstance(value, Decimal | int | float) or not isfinite(value):
+        return String()
+    number = exact(value).as_tuple()
+    places = max(-int(number.exponent), 0)
+    whole = max(len(number.digits) + int(number.exponent), 0)
+    return compared_type(NUMBER_DIGITS - places if whole + places <= NUMBER_DIGITS else max(whole, 30), places)
 
 
 class MoneyColumn(DecimalColumn):
@@ -94,6 +170,7 @@ class DurationColumn(TypeDecorator[timedelta]):
 
     impl = Interval
     cache_ok = True
+    operator_classes = operators.OperatorClass.DATETIME | operators.OperatorClass.MATH
 
     @property
     def python_type(self) -> type[timedelta]:
@@ -104,6 +181,10 @@ class DurationColumn(TypeDecorator[timedelta]):
 
     def process_bind_param(self, value: timedelta | None, dialect: Dialect) -> Any:
         return value // MICROSECOND if value is not None and dialect.name == "sqlite" else value
+
+    def coerce_compared_value(self, op: Any, value: Any) -> TypeEngine[Any]:
+        """Return the type of a value in an expression with a duration, which may be multiplied by a number."""
+        return number_type(value) if isinstance(value, Decimal | int | float) else self
 
     def process_result_value(self, value: Any, dialect: Dialect) -> timedelta | None:
         return timedelta(microseconds=value) if value is not None and dialect.name == "sqlite" else value

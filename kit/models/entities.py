@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from functools import cache
 from itertools import islice
 from time import monotonic
@@ -33,6 +34,7 @@ from sqlmodel import Field, SQLModel
 
 from kit.models import keywords as keywords  # quotes names in SQL, from the first statement on
 from kit.models.columns import BIGINT
+from kit.models.decimal_rules import decimals_of
 from kit.models.fields import build, make_strict
 from kit.models.naming import NAMES
 from kit.models.privacy import hidden_fields
@@ -84,6 +86,7 @@ def now() -> datetime:
     return moment
 
 
+NUMBERS = (Decimal, int, float)
 ROW_OF_BODY: ContextVar[Callable[[Any, Any], Any] | None] = ContextVar("row_of_body", default=None)
 """A faster function of the fast path in place of `model_validate(entity, body)`. It may return None."""
 
@@ -168,6 +171,8 @@ class Entity(Stamped):
         """
         if type(value) is datetime and value.tzinfo not in (UTC, None):
             value = value.astimezone(UTC)  # responses show UTC
+        elif type(value) in NUMBERS and (decimal := decimals_of(type(self)).get(name)) is not None:
+            value = decimal.stored(value)  # responses show what the database stores
         if "_sa_instance_state" not in self.__dict__ and name in type(self).model_fields:
             self.__dict__[name] = value  # within a validator: SQLModel sets the values of the row afterwards
         elif name in _mapped_fields(type(self)):
@@ -246,6 +251,18 @@ def complete_mapped_table(mapper: Mapper[Any], entity: type[Entity]) -> None:
 @event.listens_for(Entity, "before_update", propagate=True)
 def renew_changed_row(_: Mapper[Any], __: object, row: Entity) -> None:
     renew(row, now())
+
+
+@event.listens_for(Entity, "refresh", propagate=True)
+def round_evaluated(row: Entity, context: object, names: Collection[str] | None) -> None:
+    """Round the decimals that SQLAlchemy calculates in Python for loaded rows that an UPDATE changed.
+
+    Then there is no context, because nothing was loaded.
+    """
+    decimals = decimals_of(type(row)) if context is None else {}
+    for name in decimals.keys() & set(names or ()):
+        if row.__dict__[name] is not None:
+            row.__dict__[name] = decimals[name].stored(row.__dict__[name])
 
 
 event.listen(Entity, "after_mapper_constructed", leave_children_to_the_database, propagate=True)

@@ -17,6 +17,7 @@ from sqlmodel.sql.sqltypes import UTCDateTime
 from kit.models.annotations import Derived, annotated, has_explicit_type, rules_of
 from kit.models.bounds import digits_of
 from kit.models.columns import BIGINT, DecimalColumn, DurationColumn, EnumColumn, JsonColumn, TextColumn, text_type
+from kit.models.decimal_rules import apply_decimal_rules
 from kit.models.explicit_types import suitable_type, unsuitable
 from kit.models.indexes import refuse_long_entries, widen_indexes
 from kit.models.json_values import MAX_INTEGER, MIN_INTEGER
@@ -124,6 +125,7 @@ def complete_table(entity: Any, table: Table) -> None:
     for name, column in columns.items():
         if column is not None and not column.foreign_keys and not column.primary_key:
             add_check(table, column, entity.model_fields[name])
+    apply_decimal_rules(entity, table)
     refuse_long_entries(entity, table)
     widen_indexes(table)
     use_autoincrement(table)

@@ -365,3 +365,21 @@ async def test_a_new_member_of_an_enum_changes_the_check_and_a_downgrade_restore
 
 def test_a_time_is_written_as_such() -> None:
     assert utc_literal(datetime(2026, 1, 1, tzinfo=UTC)) == "datetime.fromisoformat('2026-01-01T00:00:00+00:00')"
+
+
+async def test_a_condition_about_decimals_is_written_for_each_database(written: Any) -> None:
+    price: Column[Any] = Column("price", MoneyColumn())
+    condition = "{'sqlite': 'price < 10000'}.get(op.get_bind().dialect.name, 'price < 100')".replace("'", '"')
+    old: list[Column[Any]] = [Column("price", MoneyColumn())]
+    body = await written(title(), price, CheckConstraint(price < 100, name="price"), old=old)
+    assert condition in body.replace("'", '"')
+
+
+def test_a_condition_about_decimals_of_a_new_table_is_written_for_each_database() -> None:
+    price: Column[Any] = Column("price", MoneyColumn())
+    assert render_type("check", CheckConstraint(price * 2 > sa.literal(1), name="ck_price"), None) == (  # type: ignore[arg-type]
+        """sa.CheckConstraint({"sqlite": 'price * 2 > 100'}.get(op.get_bind().dialect.name, 'price * 2 > 1'), """
+        """name=op.f('ck_price'))"""
+    )
+    assert render_type("check", CheckConstraint(price > 0, name="ck_price"), None) is False  # type: ignore[arg-type]
+    assert render_type("check", CheckConstraint(Column("n", Integer) > 1, name="n"), None) is False  # type: ignore[arg-type]
