@@ -94,8 +94,8 @@ def without_quoted(sql: str) -> str:
 
 
 def escaped(sql: str) -> str:
-    """Escape colons in SQL for `text()`, in which an unescaped colon begins a parameter."""
-    return sql.replace(":", "\\:")
+    """Escape colons in SQL for `text()`, in which an unescaped colon before a letter or digit begins a parameter."""
+    return re.sub(r":(?=\w)", r"\\:", sql)
 
 
 def plain(sql: str) -> str:

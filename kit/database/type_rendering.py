@@ -14,7 +14,10 @@ from sqlalchemy.dialects.postgresql import BYTEA
 from sqlmodel.sql.sqltypes import UTCDateTime
 
 from kit.database.revision_operations import render_check
+from kit.database.sqlite_reflection import escaped
 from kit.models.columns import DecimalColumn, DurationColumn, EnumColumn, JsonColumn, TextColumn
+from kit.models.server_defaults import QUOTED, PerDatabase, unquoted
+from kit.models.sqlite_times import NOW
 
 
 def render_type(kind: str, thing: object, context: AutogenContext) -> str | Literal[False]:
@@ -45,10 +48,23 @@ def moment_column(thing: UTCDateTime | DateTime, context: AutogenContext) -> str
     return "sa.DateTime()" if is_naive else "UTCDateTime()"  # imported by script.py.mako
 
 
-CURRENT_TIME = 'sa.text("CURRENT_TIMESTAMP")'
-PORTABLE = {"now()": CURRENT_TIME, "current_timestamp": CURRENT_TIME, "true": "sa.true()", "false": "sa.false()"}
-"""By its SQL on PostgreSQL, the source of a default that suits both databases."""
 POSTGRESQL: Dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
+
+
+def per_database(default: PerDatabase) -> str:
+    """Return the source of a default that is chosen by the database when the migration runs."""
+    texts = [default.on_sqlite, default.on_postgresql]
+    is_literal = all(map(QUOTED.fullmatch, texts))
+    on_sqlite, on_postgresql = map(unquoted if is_literal else escaped, texts)
+    chosen = f'{{"sqlite": {on_sqlite!r}}}.get(op.get_context().dialect.name, {on_postgresql!r})'
+    if is_literal:
+        return chosen
+    return f"sa.text({chosen if on_sqlite != on_postgresql else repr(on_sqlite)})"
+
+
+MOMENT = per_database(PerDatabase(f"({NOW})", "CURRENT_TIMESTAMP"))
+PORTABLE = {"now()": MOMENT, "current_timestamp": MOMENT, "true": "sa.true()", "false": "sa.false()"}
+"""By its SQL on PostgreSQL, the source of a default that suits both databases."""
 
 
 def server_default(default: object) -> str | Literal[False]:
@@ -56,6 +72,8 @@ def server_default(default: object) -> str | Literal[False]:
     expression = getattr(default, "arg", default)
     if not isinstance(expression, ClauseElement):
         return False
+    if isinstance(expression, PerDatabase):
+        return per_database(expression)
     return PORTABLE.get(str(expression.compile(dialect=POSTGRESQL)).lower(), False)
 
 

@@ -19,9 +19,10 @@ from kit.models.bounds import digits_of
 from kit.models.columns import BIGINT, DecimalColumn, DurationColumn, EnumColumn, JsonColumn, TextColumn, text_type
 from kit.models.decimal_rules import apply_decimal_rules
 from kit.models.explicit_types import suitable_type, unsuitable
-from kit.models.indexes import refuse_long_entries, widen_indexes
+from kit.models.indexes import refuse_json_entries, refuse_long_entries, widen_indexes
 from kit.models.json_values import MAX_INTEGER, MIN_INTEGER
 from kit.models.kinds import Shape, option, shape_of_field
+from kit.models.server_defaults import convert_default
 from kit.models.table_checks import add_check
 from kit.models.texts import ADDRESS_LENGTHS
 
@@ -123,9 +124,12 @@ def complete_table(entity: Any, table: Table) -> None:
         if isinstance(column.type, AutoString):
             column.type = text_type(column.type.length)
     for name, column in columns.items():
+        if column is not None:
+            convert_default(entity, name, column, entity.model_fields[name])
         if column is not None and not column.foreign_keys and not column.primary_key:
             add_check(table, column, entity.model_fields[name])
     apply_decimal_rules(entity, table)
+    refuse_json_entries(entity, table)
     refuse_long_entries(entity, table)
     widen_indexes(table)
     use_autoincrement(table)

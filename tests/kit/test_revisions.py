@@ -44,6 +44,8 @@ from kit.database.revisions import complete
 from kit.database.type_rendering import render_type
 from kit.models.columns import DecimalColumn, DurationColumn, EnumColumn, JsonColumn, MoneyColumn, TextColumn
 from kit.models.naming import NAMES
+from kit.models.server_defaults import PerDatabase
+from kit.models.sqlite_times import NOW
 from tests.engines import on_postgresql, url_for
 
 pytestmark = [pytest.mark.each_engine, pytest.mark.no_fast_path]
@@ -302,15 +304,20 @@ def test_a_migration_names_types_of_sqlalchemy(kind: Any, rendered: Any) -> None
     assert render_type("type", kind, context) == rendered
 
 
+WRITTEN_NOW = f"sa.text({{\"sqlite\": {f'({NOW})'!r}}}.get(op.get_context().dialect.name, 'CURRENT_TIMESTAMP'))"
+
+
 @pytest.mark.parametrize(
     ("default", "rendered"),
     [
-        (sa.func.now(), 'sa.text("CURRENT_TIMESTAMP")'),
-        (sa.text("now()"), 'sa.text("CURRENT_TIMESTAMP")'),
-        (sa.func.current_timestamp(), 'sa.text("CURRENT_TIMESTAMP")'),
+        (sa.func.now(), WRITTEN_NOW),
+        (sa.text("now()"), WRITTEN_NOW),
+        (sa.func.current_timestamp(), WRITTEN_NOW),
         (sa.false(), "sa.false()"),
         (sa.text("7"), "sa.text('7')"),
         ("seven", "'seven'"),
+        (PerDatabase("'999'", "'9.99'"), """{"sqlite": '999'}.get(op.get_context().dialect.name, '9.99')"""),
+        (PerDatabase("(lower('A:b'))", "(lower('A:b'))"), """sa.text("(lower('A\\\\:b'))")"""),
     ],
 )
 async def test_a_default_of_the_database_is_written_for_both_databases(
