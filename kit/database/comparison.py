@@ -13,9 +13,9 @@ from alembic.autogenerate.api import AutogenContext
 from alembic.operations import ops
 from alembic.runtime.plugins import Plugin
 from alembic.util import DispatchPriority, PriorityDispatchResult
-from sqlalchemy import CheckConstraint, Dialect, Index, Table, text
+from sqlalchemy import Boolean, CheckConstraint, Dialect, Enum, Index, String, Table, text
 from sqlalchemy.sql.elements import TextClause, conv
-from sqlalchemy.types import SchemaType
+from sqlalchemy.types import SchemaType, TypeEngine
 
 from kit.database.declared_types import declared_in
 from kit.database.definitions import Definitions, Named, model_definitions, stored_definitions
@@ -94,9 +94,19 @@ def compare_types(
             op = ops.AlterColumnOp(name, column.name, existing_nullable=table.columns[column.name].nullable)
             found.ops.append(op)
         if op is not None:
-            op.existing_type = former
+            op.existing_type = without_check(former)
             op.modify_type = column.type if is_other(kind_of(former), kind_of(column.type)) else op.modify_type
     return DONE
+
+
+def without_check(kind: TypeEngine[Any]) -> TypeEngine[Any]:
+    """Return a former type without the CHECK that it creates.
+
+    `compare_checks` drops that by its name, and Alembic would drop it once more.
+    """
+    if isinstance(kind, Enum):
+        return String(kind.length)
+    return Boolean() if isinstance(kind, Boolean) else kind
 
 
 def create_constraint_op(

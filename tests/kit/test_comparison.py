@@ -12,6 +12,7 @@ from sqlalchemy import DDL, CheckConstraint, Column, Connection, Index, Integer,
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from kit.database.comparison import PLUGINS, create_constraint_op
+from kit.database.declared_types import recorded
 from kit.database.migrating import engine_for
 from kit.models.naming import NAMES
 from tests.engines import on_sqlite, url_for
@@ -158,6 +159,25 @@ async def test_changed_labels_of_a_text_enum_change_its_check(migrating: AsyncEn
     await change(migrating, of("draft"), of("draft", "archived"))
     async with migrating.begin() as connection:
         await connection.execute(text("INSERT INTO letter VALUES ('archived')"))
+
+
+async def test_a_migration_drops_the_check_of_a_declared_type_once(migrating: AsyncEngine) -> None:
+    """The migrations before it have declared the type, and so that it creates the CHECK."""
+
+    def letter(*labels: str) -> MetaData:
+        kind = sa.Enum(*labels, name="kind", native_enum=False, create_constraint=True)
+        return metadata_of(lambda metadata: Table("letter", metadata, Column("kind", kind)))
+
+    def run(connection: Connection) -> None:
+        before, after = letter("a"), letter("a", "bcd")
+        before.create_all(connection)
+        recorded(connection)["letter", "kind"] = before.tables["letter"].c.kind.type
+        apply(connection, after, generated(connection, after)[0])
+        recorded(connection).clear()
+        check_equal(connection, after)
+
+    async with migrating.begin() as connection:
+        await connection.run_sync(run)
 
 
 @on_sqlite
