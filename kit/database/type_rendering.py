@@ -16,6 +16,7 @@ from sqlmodel.sql.sqltypes import UTCDateTime
 from kit.database.revision_operations import render_check
 from kit.database.sqlite_reflection import escaped
 from kit.models.columns import DecimalColumn, DurationColumn, EnumColumn, JsonColumn, TextColumn
+from kit.models.moments import DateColumn, TimeColumn
 from kit.models.server_defaults import QUOTED, PerDatabase, unquoted
 from kit.models.sqlite_times import NOW
 
@@ -34,6 +35,8 @@ def render_type(kind: str, thing: object, context: AutogenContext) -> str | Lite
         return moment_column(thing, context)
     if isinstance(thing, LargeBinary | BYTEA):
         return "sa.LargeBinary()"
+    if isinstance(thing, DateColumn | TimeColumn):
+        return "sa.Date()" if isinstance(thing, DateColumn) else "sa.Time()"
     return kit_type(thing) or imported_type(thing, context)
 
 

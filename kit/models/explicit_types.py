@@ -149,7 +149,7 @@ SUITABLE: Mapping[str | None, Sequence[tuple[Sequence[type[Any]], Rule]]] = {
     "address": [(TEXTS, address)],
     "member": [(TEXTS, member_text), ((sa.Enum,), member)],
     "bytes": [((sa.LargeBinary,), kept), ((PickleType,), kept)],
-    "date": [((sa.Date, sa.DATE), kept)],
+    "date": [((sa.Date, sa.DATE), derived)],
     "datetime": [(MOMENTS, moment)],
     "time": [((sa.Time, sa.TIME), clock)],
     "duration": [((sa.Interval,), span)],

@@ -44,6 +44,7 @@ from kit.models.annotations import annotated, is_column_option, is_movable, rule
 from kit.models.columns import DecimalColumn, DurationColumn, EnumColumn, JsonColumn, MoneyColumn, TextColumn
 from kit.models.default_texts import EXAMPLES, READ
 from kit.models.kinds import Shape, shape_of_field
+from kit.models.moments import DateColumn, MomentColumn, TimeColumn
 from kit.models.sqlite_times import NOW, NOW_TIME
 
 SQLITE: Dialect = sqlite.dialect()
@@ -71,7 +72,8 @@ KNOWN = frozenset({"lower", "upper", "trim", "replace", "length", "abs", "coales
 """The functions of such expressions that have the same result on both databases; "" is a pair of parentheses."""
 TYPES = frozenset({
     Boolean, Integer, BigInteger, Float, Double, String, AutoString, Text, LargeBinary, Date, Time, Uuid, JSON,
-    UTCDateTime, DecimalColumn, MoneyColumn, DurationColumn, TextColumn, EnumColumn, JsonColumn,
+    UTCDateTime, MomentColumn, DateColumn, TimeColumn,
+    DecimalColumn, MoneyColumn, DurationColumn, TextColumn, EnumColumn, JsonColumn,
 })  # fmt: skip
 """The column types whose defaults are converted. Those of other types are used as they are written."""
 QUOTED = re.compile(r"'((?:[^']|'')*)'(?:::[\w ]+)?|CAST\('((?:[^']|'')*)' AS [\w ]+\)", re.IGNORECASE)
@@ -149,7 +151,8 @@ def of_function(shape: Shape, sql: str) -> Any:
 
 def of_value(column: Column[Any], field: FieldInfo, shape: Shape, text: str) -> Any:
     """Return the default for a value that is written as text. Raises an exception if the field refuses the value."""
-    value, kind = validated(field, READ[shape.kind](text)), cast(Any, column.type)
+    kind, value = cast(Any, column.type), READ[shape.kind](text)
+    value = validated(field, kind.process_result_value(value, POSTGRESQL) if isinstance(kind, EnumColumn) else value)
     bound = kind.process_bind_param(value, POSTGRESQL) if isinstance(kind, TypeDecorator) else value
     if shape.kind == "json":
         return json.dumps(bound)

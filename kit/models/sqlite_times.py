@@ -9,12 +9,16 @@ from typing import Any
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import current_time, current_timestamp, localtime, localtimestamp, now
 
+from kit.models.moments import CurrentTimestamp, Now
+
 NOW = "strftime('%Y-%m-%d %H:%M:%f000', 'now')"
 """The current time on SQLite, in UTC, to the millisecond, in the form in which the column of a `datetime` stores it."""
 NOW_TIME = "strftime('%H:%M:%f000', 'now')"
 """The same for the column of a `time`."""
 
 
+@compiles(Now, "sqlite")
+@compiles(CurrentTimestamp, "sqlite")
 @compiles(now, "sqlite")
 @compiles(current_timestamp, "sqlite")
 @compiles(localtimestamp, "sqlite")

@@ -9,10 +9,9 @@ from typing import Any, get_origin
 
 from pydantic import Json, TypeAdapter
 from pydantic.fields import FieldInfo
-from sqlalchemy import Boolean, Column, Date, Float, Integer, LargeBinary, Table, Time, Uuid
+from sqlalchemy import Boolean, Column, Float, Integer, LargeBinary, Table, Uuid
 from sqlalchemy.types import NullType, TypeEngine
 from sqlmodel import AutoString, Field, SQLModel
-from sqlmodel.sql.sqltypes import UTCDateTime
 
 from kit.models.annotations import Derived, annotated, has_explicit_type, rules_of
 from kit.models.bounds import digits_of
@@ -22,6 +21,7 @@ from kit.models.explicit_types import suitable_type, unsuitable
 from kit.models.indexes import refuse_json_entries, refuse_long_entries, widen_indexes
 from kit.models.json_values import MAX_INTEGER, MIN_INTEGER
 from kit.models.kinds import Shape, option, shape_of_field
+from kit.models.moments import DateColumn, MomentColumn, TimeColumn
 from kit.models.server_defaults import convert_default
 from kit.models.table_checks import add_check
 from kit.models.texts import ADDRESS_LENGTHS
@@ -89,8 +89,8 @@ def column_type(field: FieldInfo) -> Any:
 
 
 PLAIN: dict[str | None, Any] = {
-    "boolean": Boolean(), "number": Float(), "bytes": LargeBinary(), "date": Date(), "time": Time(),
-    "datetime": UTCDateTime(), "duration": DurationColumn(), "uuid": Uuid(),
+    "boolean": Boolean(), "number": Float(), "bytes": LargeBinary(), "date": DateColumn(), "time": TimeColumn(),
+    "datetime": MomentColumn(), "duration": DurationColumn(), "uuid": Uuid(),
 }  # fmt: skip
 
 
@@ -125,14 +125,19 @@ def complete_table(entity: Any, table: Table) -> None:
             column.type = text_type(column.type.length)
     for name, column in columns.items():
         if column is not None:
-            convert_default(entity, name, column, entity.model_fields[name])
-        if column is not None and not column.foreign_keys and not column.primary_key:
-            add_check(table, column, entity.model_fields[name])
+            complete_column(entity, table, name, column)
     apply_decimal_rules(entity, table)
     refuse_json_entries(entity, table)
     refuse_long_entries(entity, table)
     widen_indexes(table)
     use_autoincrement(table)
+
+
+def complete_column(entity: Any, table: Table, name: str, column: Column[Any]) -> None:
+    """Convert the default of the database, and add a CHECK, which keys do not need."""
+    convert_default(entity, name, column, entity.model_fields[name])
+    if not column.foreign_keys and not column.primary_key:
+        add_check(table, column, entity.model_fields[name])
 
 
 def column_of(table: Table, name: str, field: FieldInfo) -> Column[Any] | None:

@@ -141,6 +141,7 @@ CASES = [
     Case("key_random", UUID, text("gen_random_uuid()"), None, INDEX),
     Case("colour", Colour, "red", "red", INDEX),
     Case("level", Level, "20", 20, INDEX),
+    Case("name", Colour, "RED", "red", {**INDEX, "sa_type": sa.Enum(Colour, native_enum=False)}),
     Case("literal", Literal["a", "b"], "b", "b", INDEX),
     Case("address", IPv4Address, "10.0.0.9", "10.0.0.9", INDEX),
     Case("address6", IPv6Address, "::1", "::1", INDEX),
