@@ -18,6 +18,7 @@ from sqlalchemy.sql.elements import TextClause, conv
 from sqlalchemy.types import SchemaType, TypeEngine
 
 from kit.database.declared_types import declared_in
+from kit.database.default_comparison import alter_defaults
 from kit.database.definitions import Definitions, Named, model_definitions, stored_definitions
 from kit.database.revision_operations import AutoincrementOp, CheckOp, StatementsOp, conditions_of
 from kit.database.search_indexes import names_of_parts
@@ -96,6 +97,15 @@ def compare_types(
         if op is not None:
             op.existing_type = without_check(former)
             op.modify_type = column.type if is_other(kind_of(former), kind_of(column.type)) else op.modify_type
+    return DONE
+
+
+def compare_defaults(
+    context: AutogenContext, found: ops.ModifyTableOps, _: Any, name: str, table: Table | None, model: Table | None
+) -> PriorityDispatchResult:
+    """Append operations for columns with another default."""
+    if table is not None and model is not None:
+        alter_defaults(context, found, table, model, *definitions(context))
     return DONE
 
 
@@ -198,6 +208,7 @@ def ignore_search(context: AutogenContext, found: ops.UpgradeOps, _: Any) -> Pri
 def setup(plugin: Plugin) -> None:
     last = DispatchPriority.LAST
     plugin.add_autogenerate_comparator(compare_types, "table", "kit.types", priority=last)
+    plugin.add_autogenerate_comparator(compare_defaults, "table", "kit.defaults", priority=last)
     plugin.add_autogenerate_comparator(compare_checks, "table", "kit.checks", priority=last)
     plugin.add_autogenerate_comparator(compare_indexes, "table", "kit.indexes", priority=last)
     plugin.add_autogenerate_comparator(compare_code, "schema", "kit.code", priority=last)

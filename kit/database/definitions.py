@@ -6,11 +6,12 @@ the tables of the models are created in a scratch schema, or in a SQLite databas
 
 import re
 from dataclasses import dataclass, field
+from typing import Any
 
 from sqlalchemy import Connection, MetaData, create_engine, event, text
 
 from kit.database.sqlite_functions import add_functions
-from kit.database.sqlite_reflection import CompleteSQLiteDialect, plain
+from kit.database.sqlite_reflection import GENERATED, CompleteSQLiteDialect, computed, plain
 
 SCRATCH = "scratch_of_a_comparison"
 """The scratch schema of PostgreSQL. Its creation is rolled back, so other transactions never see it."""
@@ -20,12 +21,16 @@ Named = dict[tuple[str, str], str]
 
 @dataclass(frozen=True)
 class Definitions:
-    """The conditions of CHECKs, and the statements that create indexes, triggers and functions."""
+    """The conditions of CHECKs, the statements that create indexes, triggers and functions, and defaults of columns."""
 
     checks: Named = field(default_factory=dict)
     indexes: Named = field(default_factory=dict)
     triggers: Named = field(default_factory=dict)
     functions: dict[str, str] = field(default_factory=dict)
+    defaults: Named = field(default_factory=dict)
+    """The defaults of columns, except those of ids that PostgreSQL generates."""
+    computed: Named = field(default_factory=dict)
+    """The expressions of generated columns."""
 
 
 def stored_definitions(connection: Connection) -> Definitions:
@@ -74,10 +79,29 @@ def of_sqlite(connection: Connection) -> Definitions:
         for check in dialect.get_check_constraints(connection, table)
     }
     indexes = {key: plain(sql) for key, sql in kinds["index"].items()}
-    return Definitions(checks, indexes, kinds["trigger"])
+    defaults = {
+        (table, name): default for table, name, default in connection.exec_driver_sql(SQLITE_DEFAULTS) if default
+    }
+    generated = {
+        (row.name, column): plain(expression)
+        for row in rows
+        if row.type == "table" and GENERATED.search(row.sql)
+        for column, expression in computed(row.sql)
+    }
+    return Definitions(checks, indexes, kinds["trigger"], {}, defaults, generated)
 
 
 KINDS = ("index", "trigger")
+SQLITE_DEFAULTS = """
+SELECT sqlite_master.name, columns.name, columns.dflt_value
+FROM sqlite_master JOIN pragma_table_xinfo(sqlite_master.name) AS columns WHERE sqlite_master.type = 'table'
+"""
+DEFAULTS = """
+SELECT relname, attname, pg_get_expr(adbin, adrelid)
+FROM pg_attrdef JOIN pg_class ON pg_class.oid = adrelid JOIN pg_attribute ON attrelid = adrelid AND attnum = adnum
+WHERE relnamespace = to_regnamespace(:schema) AND (attgenerated <> '') = :generated
+AND pg_get_expr(adbin, adrelid) NOT LIKE 'nextval(%'
+"""
 CHECKS = """
 SELECT relname, conname, pg_get_expr(conbin, conrelid)
 FROM pg_constraint JOIN pg_class ON pg_class.oid = conrelid
@@ -101,9 +125,10 @@ AND NOT EXISTS (SELECT 1 FROM pg_depend WHERE objid = pg_proc.oid AND deptype = 
 
 
 def of_postgresql(connection: Connection, schema: str) -> Definitions:
-    def named(query: str) -> Named:
-        rows = connection.execute(text(query), {"schema": schema})
+    def named(query: str, **parameters: Any) -> Named:
+        rows = connection.execute(text(query), {"schema": schema, **parameters})
         return {(table, name): re.sub(rf"\b{schema}\.", "", sql) for table, name, sql in rows}
 
     functions = {name: sql for (_, name), sql in named(FUNCTIONS).items()}
-    return Definitions(named(CHECKS), named(INDEXES), named(TRIGGERS), functions)
+    defaults, generated = named(DEFAULTS, generated=False), named(DEFAULTS, generated=True)
+    return Definitions(named(CHECKS), named(INDEXES), named(TRIGGERS), functions, defaults, generated)

@@ -26,6 +26,9 @@ class CommentOp(ops.MigrateOperation):
 
     line: str
 
+    def reverse(self) -> "CommentOp":
+        return self
+
     def to_diff_tuple(self) -> tuple[str, str]:
         """Return the operation as `alembic check` lists it."""
         return ("comment", self.line)

@@ -152,9 +152,15 @@ def of_function(shape: Shape, sql: str) -> Any:
 def of_value(column: Column[Any], field: FieldInfo, shape: Shape, text: str) -> Any:
     """Return the default for a value that is written as text. Raises an exception if the field refuses the value."""
     kind, value = cast(Any, column.type), READ[shape.kind](text)
-    value = validated(field, kind.process_result_value(value, POSTGRESQL) if isinstance(kind, EnumColumn) else value)
+    return in_both(
+        kind, validated(field, kind.process_result_value(value, POSTGRESQL) if isinstance(kind, EnumColumn) else value)
+    )
+
+
+def in_both(kind: Any, value: Any) -> Any:
+    """Return the default for a value of a column type: a text, or a `PerDatabase` if the texts differ."""
     bound = kind.process_bind_param(value, POSTGRESQL) if isinstance(kind, TypeDecorator) else value
-    if shape.kind == "json":
+    if isinstance(kind, JSON | JsonColumn):
         return json.dumps(bound)
     if isinstance(value, bytes):
         return PerDatabase(f"X'{value.hex()}'", f"'\\x{value.hex()}'")

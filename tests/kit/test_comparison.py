@@ -10,11 +10,17 @@ from alembic.migration import MigrationContext
 from alembic.operations import Operations
 from sqlalchemy import DDL, CheckConstraint, Column, Connection, Index, Integer, MetaData, String, Table, event, text
 from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlmodel.sql.sqltypes import UTCDateTime
 
 from kit.database.comparison import PLUGINS, create_constraint_op
 from kit.database.declared_types import recorded
+from kit.database.default_comparison import value_of
 from kit.database.migrating import engine_for
+from kit.database.type_rendering import render_type
+from kit.models.columns import DecimalColumn, DurationColumn
+from kit.models.moments import MomentColumn
 from kit.models.naming import NAMES
+from kit.models.server_defaults import FUNCTIONS, PerDatabase
 from tests.engines import on_sqlite, url_for
 
 pytestmark = [pytest.mark.each_engine, pytest.mark.no_fast_path]
@@ -66,14 +72,14 @@ def generated(connection: Connection, metadata: MetaData) -> tuple[str, str]:
     assert down is not None
     assert len(up.as_diffs()) >= len(up.ops)  # for `alembic check`
     return (
-        render_python_code(up, render_as_batch=True, migration_context=context),
-        render_python_code(down, render_as_batch=True, migration_context=context),
+        render_python_code(up, render_as_batch=True, migration_context=context, render_item=render_type),
+        render_python_code(down, render_as_batch=True, migration_context=context, render_item=render_type),
     )
 
 
 def apply(connection: Connection, metadata: MetaData, body: str) -> None:
     with Operations.context(context_of(connection, metadata)) as op:
-        exec(f"if True:\n    {body}", {"op": op, "sa": sa})  # noqa: S102  a migration is executed like this
+        exec(f"if True:\n    {body}", {"op": op, "sa": sa, "UTCDateTime": UTCDateTime})  # noqa: S102  a migration is executed like this
 
 
 def check_equal(connection: Connection, metadata: MetaData) -> None:
@@ -178,6 +184,64 @@ async def test_a_migration_drops_the_check_of_a_declared_type_once(migrating: As
 
     async with migrating.begin() as connection:
         await connection.run_sync(run)
+
+
+def price(default: Any, kind: Any = Integer) -> Model:
+    return lambda metadata: Table("price", metadata, Column("id", Integer, primary_key=True),
+                                  Column("value", kind, server_default=default))  # fmt: skip
+
+
+CENTS = DecimalColumn(8, 2, is_fixed=True)
+NOW = PerDatabase(*FUNCTIONS["datetime", "now()"])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "kind"),
+    [
+        (None, "7", Integer),
+        ("7", "8", Integer),
+        ("7", None, Integer),
+        (PerDatabase("'500'", "'5.00'"), PerDatabase("'0'", "'0.00'"), CENTS),
+        (PerDatabase("'86400000000'", "'1 days 0.0 seconds'"), None, DurationColumn()),
+        (None, NOW, MomentColumn()),
+        (NOW, None, MomentColumn()),
+        (sa.true(), sa.false(), sa.Boolean()),
+        ("it's", "it''s", String(9)),
+        (text("(1 + 1)"), text("(1 + 2)"), Integer),
+    ],
+)
+async def test_a_changed_default_is_detected_and_restored(
+    migrating: AsyncEngine, old: Any, new: Any, kind: Any
+) -> None:
+    assert "server_default=" in await change(migrating, price(old, kind), price(new, kind))
+
+
+async def test_a_former_default_is_written_for_both_databases(migrating: AsyncEngine) -> None:
+    def run(connection: Connection) -> str:
+        metadata_of(price(PerDatabase("'500'", "'5.00'"), CENTS)).create_all(connection)
+        return generated(connection, metadata_of(price(None, CENTS)))[1]
+
+    async with migrating.begin() as connection:
+        assert """{"sqlite": '500'}.get(op.get_context().dialect.name, '5.00')""" in await connection.run_sync(run)
+
+
+async def test_a_default_of_a_column_with_another_type_is_restored_on_this_database(migrating: AsyncEngine) -> None:
+    await change(migrating, price("7", String(9)), price("8", sa.Text()))
+    assert value_of(None, Column("at", sa.JSON()), "now()") is None  # type: ignore[arg-type]  # it is not used
+
+
+async def test_a_changed_expression_of_a_generated_column_is_a_comment(migrating: AsyncEngine) -> None:
+    def doubled(factor: int) -> MetaData:
+        column = Column("value", Integer, sa.Computed(f"id * {factor}", persisted=True))
+        return metadata_of(lambda metadata: Table("price", metadata, Column("id", Integer, primary_key=True), column))
+
+    def run(connection: Connection) -> str:
+        doubled(2).create_all(connection)
+        check_equal(connection, doubled(2))
+        return generated(connection, doubled(3))[0]
+
+    async with migrating.begin() as connection:
+        assert "# Not migrated: the expression of price.value." in await connection.run_sync(run)
 
 
 @on_sqlite
