@@ -125,13 +125,29 @@ def owned_parent(entity: type[Entity]) -> type[Entity] | None:
 def direct_parent(entity: type[Entity]) -> type[Entity] | None:
     """Return the entity that `belongs_to` refers to; None if it is the id of the owner.
 
-    Raises an OwnershipError for a reference to a column that is not an id.
+    Raises an OwnershipError for a reference to a column that is not an id, or to a table without owners.
     """
     key = next(iter(owner_column(entity).foreign_keys), None)
-    target = None if key is None else next((each for each in entities() if table_of(each) is key.column.table), None)
-    if key is None or target is None or target.belongs_to is None:
+    if key is None:
         return None
+    mappers = inspect(entity).registry.mappers
+    target: Any = next((each.class_ for each in mappers if each.local_table is key.column.table), None)
     if not key.column.primary_key:
         raise OwnershipError(f"{entity.__name__}.belongs_to leads to {key.target_fullname}: it must lead to an id.")
-    is_user = owner_column(target).primary_key and not owner_column(target).foreign_keys
-    return None if is_user else target
+    if is_of_users(target):
+        return None
+    if target is None or not issubclass(target, Entity) or target.belongs_to is None:
+        raise OwnershipError(
+            f"{entity.__name__}.belongs_to leads to {key.target_fullname}, whose rows have no owner: write there "
+            'the foreign key to the user, as in `belongs_to = "owner_id"`; in the table of users, `belongs_to = "id"`.'
+        )
+    parent: type[Entity] = target
+    return parent
+
+
+def is_of_users(table: Any) -> bool:
+    """Return whether a class is the table of users: its rows belong to themselves."""
+    mapper = inspect(table, raiseerr=False)
+    name = getattr(table, "belongs_to", None)
+    column = None if mapper is None else mapper.columns.get(str(name))
+    return column is not None and bool(column.primary_key) and not column.foreign_keys

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import inspect
 from sqlalchemy.orm import configure_mappers
 
-from kit.auth.owners import OwnershipError, entities, forget_entities, is_field, owned_parent, table_of
+from kit.auth.owners import OwnershipError, entities, forget_entities, is_field, is_of_users, owned_parent, table_of
 from kit.models.entities import Entity
 
 
@@ -14,9 +14,22 @@ def ownership_errors() -> Iterator[str]:
     """Yield a message for each such declaration of all entities. With a message, the service does not start."""
     configure_mappers()
     forget_entities()
+    yield from several_users()
     for entity in entities():
         for check in (owner_errors, reserved_errors, unnoticed_changes):
             yield from check(entity)
+
+
+def several_users() -> Iterator[str]:
+    """Yield a message for each table of users but the first: an id would be that of two users."""
+    known: dict[Any, type[Entity]] = {}
+    for entity in filter(is_of_users, entities()):
+        first = known.setdefault(inspect(entity).registry, entity)
+        if first is not entity:
+            yield (
+                f'{first.__name__} and {entity.__name__} both have `belongs_to = "id"`, which only the table of users '
+                "has: write the foreign key to the user."
+            )
 
 
 def owner_errors(entity: type[Entity]) -> Iterator[str]:

@@ -12,7 +12,7 @@ from kit.fast.embedding import Relation, Values, relation_of
 from kit.fast.read_variants import nested_variants, shows_related, shows_stored_values, stored_types
 from kit.http.principals import CURRENT_PRINCIPAL
 from kit.models.entities import Entity
-from kit.models.privacy import owner_field, private_fields
+from kit.models.privacy import fields_for_owners, owner_field
 from kit.models.reads import Read
 from kit.query.embedding import next_name, read_variant
 from kit.query.list_query import ListQuery
@@ -40,9 +40,8 @@ class VisibleFields:
         self.names = [name for name in read.model_fields if names is None or name in names] + list(included)
         related = [name for name in self.names if name in variants]
         self.related = [(name, VisibleFields(variants[name], None, NO_VARIANTS), next_name(name)) for name in related]
-        principal = CURRENT_PRINCIPAL.get()
-        self.id = principal.id
-        self.hidden = NO_FIELDS if principal.is_superuser else private_fields(read)
+        self.id = CURRENT_PRINCIPAL.get().id
+        self.hidden = fields_for_owners(read)
         """The fields that are left out, except for the owner of a row."""
         self.owner = owner_field(read)
 

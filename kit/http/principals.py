@@ -41,5 +41,8 @@ ANONYMOUS = Principal()
 """The principal of a request without a token."""
 UNRESTRICTED = Principal(roles=frozenset({SUPERUSER}))
 """The principal with all permissions: of requests while authentication is off, and of command-line programs."""
-CURRENT_PRINCIPAL: ContextVar[Principal] = ContextVar("current_principal", default=UNRESTRICTED)
+OUTSIDE = Principal(roles=frozenset({SUPERUSER}))
+"""The principal of code that serves no request, such as a job, a worker, or a thread that was started without the
+context of its request. It is equal to `UNRESTRICTED`, but serializes no private fields: see `kit.models.privacy`."""
+CURRENT_PRINCIPAL: ContextVar[Principal] = ContextVar("current_principal", default=OUTSIDE)
 """The principal of the request that this task serves. Handlers use the dependency `Caller` instead."""

@@ -1,14 +1,14 @@
 """Private fields of models: responses omit them, except for superusers and the owner of a row."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
 from pydantic import BaseModel
-from sqlalchemy import Column, inspect
+from sqlalchemy import Column, ForeignKey, inspect
 from sqlmodel import SQLModel
 
-from kit.http.principals import CURRENT_PRINCIPAL
+from kit.http.principals import CURRENT_PRINCIPAL, OUTSIDE
 from kit.models.kinds import option
 
 PRIVATE: dict[str, Any] = {"info": {"private": True}}
@@ -17,13 +17,29 @@ PRIVATE: dict[str, Any] = {"info": {"private": True}}
 
 def hidden_fields(shown: SQLModel) -> Collection[str]:
     """Return the fields of a row or read variant that the principal may not see, by their names and aliases."""
-    kind, principal = type(shown), CURRENT_PRINCIPAL.get()
-    fields = private_fields(kind)
-    if not fields or principal.is_superuser:
-        return ()
-    name = owner_field(kind)
+    kind = type(shown)
+    fields = fields_for_owners(kind)
+    name = owner_field(kind) if fields else None
     owner = None if name is None else getattr(shown, name, None)
-    return () if owner is not None and owner == principal.id else fields
+    return () if owner is not None and owner == CURRENT_PRINCIPAL.get().id else fields
+
+
+def fields_for_owners(model: type[SQLModel]) -> Collection[str]:
+    """Return the private fields of a model, which the principal sees only in own rows; none for a superuser.
+
+    Raises a RuntimeError if the model has private fields, and there is no request whose principal could be known. From
+    a serializer, pydantic raises it as a PydanticSerializationError.
+    """
+    fields, principal = private_fields(model), CURRENT_PRINCIPAL.get()
+    if not fields:
+        return fields
+    if principal is OUTSIDE:
+        raise RuntimeError(
+            f"{model.__name__} has private fields, and it is not known who will see them, because this code runs "
+            "outside of the context of a request: write `asyncio.to_thread(…)` for a thread of a request, or "
+            "`CURRENT_PRINCIPAL.set(UNRESTRICTED)` for a job that may see all fields."
+        )
+    return () if principal.is_superuser else fields
 
 
 @cache
@@ -51,13 +67,26 @@ def tells_all(entity: type[SQLModel], model: Any) -> bool:
 
 @cache
 def owner_field(model: type[SQLModel]) -> str | None:
-    """Return the field with the owner's id; None if `belongs_to` leads to the owner through another table."""
+    """Return the field with the owner's id; None if `belongs_to` does not lead straight to the table of users."""
     name: str | None = getattr(model, "belongs_to", None)
     if name is None or name not in model.model_fields:
         return None
-    key = option(model.model_fields[name], "foreign_key")
-    target = next((table for table in _tables() if isinstance(key, str) and _has_name(table, key)), None)
-    return name if target is None or getattr(target, "belongs_to", None) in (None, "id") else None
+    return name if all(map(_is_of_users, _foreign_keys(model.model_fields[name]))) else None
+
+
+def _foreign_keys(field: Any) -> Iterator[str]:
+    """Yield the foreign keys of a field, in the form `table.column`."""
+    key, column, others = (option(field, name) for name in ("foreign_key", "sa_column", "sa_column_args"))
+    if isinstance(key, str):
+        yield key
+    for each in (*getattr(column, "foreign_keys", ()), *(others if isinstance(others, Sequence) else ())):
+        if isinstance(each, ForeignKey):
+            yield each.target_fullname
+
+
+def _is_of_users(foreign_key: str) -> bool:
+    found = [table for table in _tables() if _has_name(table, foreign_key)]
+    return bool(found) and all(getattr(table, "belongs_to", None) == "id" for table in found)
 
 
 def is_private(info: Any) -> bool:

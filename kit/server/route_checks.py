@@ -17,6 +17,7 @@ from kit.operations.unit_of_work import SAFE
 from kit.server.annotations import function_of, returned_by, tables_in
 from kit.server.guards import is_guarded
 from kit.server.parameter_checks import unreadable_parameters
+from kit.server.privacy_checks import copied_private_fields, rows_without_owner, unknown_owners
 from kit.server.relation_checks import unsafe_children
 from kit.server.routes import Entry
 from kit.server.variant_checks import missing_fields, queried_fields, shown_private_fields, unshaped_row
@@ -151,6 +152,9 @@ CHECKS: tuple[Callable[[Entry], Iterator[str]], ...] = (
     unguarded_route,
     unsafe_children,
     shown_private_fields,
+    copied_private_fields,
+    unknown_owners,
+    rows_without_owner,
     missing_fields,
     unshaped_row,
     queried_fields,

@@ -205,10 +205,9 @@ class Sheet(OwnershipEntity, table=True):
 
 
 class Chapter(OwnershipEntity, table=True):
-    """It belongs to a table that is no entity, and has a parent of its own kind."""
+    """It belongs to no user: `log_id` leads to a table that is no entity, `parent_id` to a parent of its own kind."""
 
     __tablename__ = "ownership_chapter"
-    belongs_to: ClassVar[str | None] = "log_id"
     log_id: int | None = Field(default=None, foreign_key="ownership_log.id")
     parent_id: int | None = Field(default=None, foreign_key="ownership_chapter.id")
     code: str | None = Field(default=None, foreign_key="ownership_folder.code")
@@ -1247,6 +1246,9 @@ async def test_a_change_does_not_flush_where_nothing_else_would(database: Databa
         (Note, "note", "which is no column"),
         (Chapter, "parent_id", "leads back to Chapter"),
         (Chapter, "code", "must lead to an id"),
+        (Tagging, "tag_id", "Tagging.belongs_to leads to ownership_tag.id, whose rows have no owner"),
+        (Chapter, "log_id", "Chapter.belongs_to leads to ownership_log.id, whose rows have no owner"),
+        (Label, "id", "Member and Label both have `belongs_to"),
     ],
 )
 def test_belongs_to_must_lead_to_an_owner(
@@ -1265,10 +1267,10 @@ def test_the_owner_of_a_query_is_not_known(monkeypatch: pytest.MonkeyPatch) -> N
     owned_parent.cache_clear()
 
 
-def test_a_parent_without_owner_is_an_owner() -> None:
+def test_only_the_table_of_users_has_owners() -> None:
     assert owned_parent(Line) is Note
     assert owned_parent(Note) is None
-    assert owned_parent(Chapter) is None
+    assert owned_parent(Member) is None
 
 
 class Body(SQLModel):

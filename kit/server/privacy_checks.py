@@ -1,0 +1,170 @@
+"""Startup checks of owners and private fields: find rows without owners, and fields shown to the wrong users."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from fastapi.routing import APIRoute
+from pydantic import BaseModel
+from sqlalchemy import inspect
+from sqlmodel import SQLModel
+
+from kit.auth.permissions import Who
+from kit.models.entities import Entity
+from kit.models.privacy import is_private, owner_field, private_fields
+from kit.models.reads import Read
+from kit.operations.dependants import dependencies_of, query_variant
+from kit.operations.route import Operation
+from kit.query import shown_values
+from kit.query.embedding import read_variant
+from kit.query.list_query import ListQuery
+from kit.query.shown_values import Path, attributes_behind, paths_of
+from kit.server.annotations import models_in, returned_by
+from kit.server.relation_checks import entities_of
+from kit.server.routes import Entry
+
+Shown = tuple[type[Any], type[BaseModel]]
+"""A table, and a response model of its rows."""
+
+
+def rows_without_owner(entry: Entry) -> Iterator[str]:
+    """Yield an error for each entity without owners whose rows an operation for owners reads or writes."""
+    if not isinstance(entry.route, Operation) or entry.route.permission_by_method[entry.method] is not Who.OWNERS:
+        return
+    used = [[query.model] for query in queries_of(entry)] + [[entity] for entity in returned_entities(entry)]
+    used += [list(entities_of(body)) for body in bodies_of(entry)]
+    for group in used:
+        if group and all(entity.belongs_to is None for entity in group):
+            name = group[0].__name__
+            yield (
+                f"{entry.description} is for owners, but rows of {name} have none: write the foreign key to the user "
+                f'in {name}, as in `belongs_to = "owner_id"`; or write `Who.MEMBERS` in `allowing`.'
+            )
+
+
+def copied_private_fields(entry: Entry) -> Iterator[str]:
+    """Yield an error for each field of a response model that would show a private field of a table to everybody."""
+    for table, model in shown_of(entry):
+        for name in sorted(unmarked_fields(table, model)):
+            kind = "" if issubclass(model, Read) else f"derive {model.__name__} from `Read`, and "
+            yield (
+                f"{entry.description} shows {table.__name__} as {model.__name__}, whose field {name} would show a "
+                f"private field to everybody: {kind}inherit the field from the base of the table, or repeat "
+                "`sa_column_kwargs=PRIVATE`; if it has another value, give it another name."
+            )
+
+
+def unknown_owners(entry: Entry) -> Iterator[str]:
+    """Yield an error for each read variant with private fields whose `belongs_to` is not the id of a user."""
+    models: list[Any] = [*response_models(entry), *(model for _, model in shown_of(entry))]
+    for model in dict.fromkeys(models):
+        if (
+            issubclass(model, Read)
+            and model.belongs_to is not None
+            and private_fields(model)
+            and owner_field(model) is None
+        ):
+            yield (
+                f"{entry.description} answers with {model.__name__}, whose private fields its owner would not see: "
+                f"{model.belongs_to} is not the id of a user in it. Give table and variant a field with the id of the "
+                "owner, or write `belongs_to = None` in the variant, to show them to superusers only."
+            )
+
+
+def unmarked_fields(table: type[Any], model: type[BaseModel]) -> Iterator[str]:
+    """Yield the fields of a response model that show private fields of a table, and are not hidden."""
+    marked = private_fields(model) if issubclass(model, Read) else ()
+    for name, field in model.model_fields.items():
+        for path in (*paths_of(field.validation_alias), (name,)):
+            owner, last = followed(table, path)
+            column = None if owner is None else inspect(owner).columns.get(last)
+            if column is not None and is_private(column.info) and name not in marked:
+                yield name
+
+
+def followed(table: type[Any], path: Path) -> tuple[type[Any] | None, str]:
+    """Return the table to which a path of relationships leads, and the last name; None if it leads to no table."""
+    first, *rest = (*attributes_behind(inspect(table), path[0]), *path[1:])
+    if not rest:
+        return table, first
+    related = related_table(table, first)
+    return (None, first) if related is None else followed(related, tuple(rest))
+
+
+def related_table(table: type[Any], name: str) -> Any:
+    """Return the table of a relationship; None if there is no relationship of that name."""
+    relationship = inspect(table).relationships.get(name)
+    return None if relationship is None else relationship.mapper.class_
+
+
+# --- The tables and models of a route
+
+
+def shown_of(entry: Entry) -> Iterator[Shown]:
+    """Yield the tables whose rows a route shows, each with a response model, and recursively their related tables."""
+    seen: set[Shown] = set()
+    for table, model in direct_pairs(entry):
+        yield from with_related(table, model, seen)
+
+
+def with_related(table: Any, model: type[BaseModel], seen: set[Shown]) -> Iterator[Shown]:
+    if (table, model) in seen:
+        return
+    seen.add((table, model))
+    yield table, model
+    for name, field in model.model_fields.items():
+        for path in (*paths_of(field.validation_alias), (name,)):
+            owner, last = followed(table, path)
+            related = None if owner is None else related_table(owner, last)
+            for part in () if related is None else shown_values.models_in(field.annotation):
+                yield from with_related(related, part, seen)
+
+
+def direct_pairs(entry: Entry) -> Iterator[Shown]:
+    """Yield what a route certainly shows: by its queries, by its return annotation, and by common base classes."""
+    for query in queries_of(entry):
+        yield query.model, query.read
+        yield from included_by(query)
+    for entity in returned_entities(entry):
+        yield from ((entity, part) for each in responses_of(entry) for part in shown_values.models_in(each))
+    for part in response_models(entry):
+        related = list(entities_of(part)) if issubclass(part, SQLModel) else []
+        if len(related) == 1:
+            yield related[0], part
+
+
+def included_by(query: type[ListQuery]) -> Iterator[Shown]:
+    for name, variant in query.includes.items():
+        yield related_table(query.model, name), read_variant(variant)
+
+
+def responses_of(entry: Entry) -> Sequence[Any]:
+    """Return the response model of a route, or else the return annotation, and the type of the items of a stream."""
+    if not isinstance(entry.route, APIRoute):
+        return ()
+    model = entry.context.response_model
+    return returned_by(entry.handler) if model is None else model, entry.context.stream_item_type
+
+
+def response_models(entry: Entry) -> Iterator[type[BaseModel]]:
+    """Yield the models in the responses of a route, and recursively in their fields."""
+    for each in responses_of(entry):
+        yield from models_in(each)
+
+
+def queries_of(entry: Entry) -> Iterator[type[ListQuery]]:
+    """Yield the query variants that a route takes."""
+    if isinstance(entry.route, APIRoute):
+        yield from filter(None, map(query_variant, dependencies_of(entry.context.dependant)))
+
+
+def returned_entities(entry: Entry) -> Iterator[type[Entity]]:
+    """Yield the entities in the return annotation of a handler."""
+    for part in shown_values.models_in(returned_by(entry.handler)):
+        if issubclass(part, Entity) and hasattr(part, "__table__"):
+            yield part
+
+
+def bodies_of(entry: Entry) -> Iterator[type[BaseModel]]:
+    """Yield the models of the bodies that a route takes, without those in their fields."""
+    for field in entry.context.dependant.body_params:
+        yield from shown_values.models_in(field.field_info.annotation)

@@ -1,0 +1,223 @@
+"""Owners and private fields: checks at start, and serialization by code that serves no request."""
+
+from asyncio import get_running_loop, to_thread
+from contextvars import Context
+from typing import Annotated, Any, ClassVar
+
+import pytest
+from fastapi import APIRouter, Depends
+from pydantic import AliasPath, BaseModel
+from pydantic import Field as Aliased
+from pydantic_core import PydanticSerializationError
+from sqlalchemy import Column, ForeignKey, MetaData
+from sqlalchemy.orm import registry
+from sqlmodel import Field, Relationship, SQLModel
+
+from kit import (
+    BIGINT,
+    CURRENT_PRINCIPAL,
+    PRIVATE,
+    UNRESTRICTED,
+    Body,
+    Entity,
+    ListQuery,
+    Principal,
+    Read,
+    Who,
+    allowing,
+)
+from tests.kit.server.small import small_service
+
+REGISTRY = registry(metadata=MetaData(naming_convention=SQLModel.metadata.naming_convention))
+
+
+class SealEntity(Entity, registry=REGISTRY):
+    """An entity of these tests."""
+
+
+class Person(SealEntity, table=True):
+    __tablename__ = "seal_person"
+    belongs_to = "id"
+
+
+class ChestBase(SQLModel):
+    label: str = ""
+    owner_id: int = Field(foreign_key="seal_person.id")
+
+
+class Chest(ChestBase, SealEntity, table=True):
+    __tablename__ = "seal_chest"
+    belongs_to = "owner_id"
+    secret: str = Field(sa_column_kwargs=PRIVATE)
+    coins: list["Coin"] = Relationship(back_populates="chest")
+
+
+class CoinBase(SQLModel):
+    value: int = 1
+
+
+class Coin(CoinBase, SealEntity, table=True):
+    __tablename__ = "seal_coin"
+    chest_id: int = Field(foreign_key="seal_chest.id")
+    chest: Chest = Relationship(back_populates="coins")
+
+
+class CoinCreate(CoinBase, Body):
+    """A new coin."""
+
+
+class PlainChest(BaseModel):
+    secret: str
+
+
+class OpenChest(Read):
+    secret: str
+
+
+class SharedChest(ChestBase, Read):
+    secret: str
+
+
+class RenamedChest(Read):
+    key: str = Aliased(validation_alias="secret")
+
+
+class SealedChest(Read):
+    secret: str = Field(sa_column_kwargs=PRIVATE)
+
+
+class CoinRead(CoinBase, Read):
+    """A coin."""
+
+
+class CoinInChest(Read):
+    chest: OpenChest
+    missing: str = Aliased(default="", validation_alias=AliasPath("value", "secret"))
+
+
+class CoinWithSecret(Read):
+    secret_of_chest: str = Aliased(validation_alias=AliasPath("chest", "secret"))
+
+
+class ChestQuery(ListQuery):
+    model = Chest
+    read = OpenChest
+
+
+class CoinQuery(ListQuery):
+    model = Coin
+    read = CoinRead
+    includes = {"chest": "OpenChest"}  # noqa: RUF012  what a query variant declares is never changed
+
+
+async def nothing() -> Any: ...
+
+
+async def a_chest() -> Chest | None: ...
+
+
+async def a_coin() -> list[Coin] | None: ...
+
+
+async def chests(query: Annotated[ChestQuery, Depends()]) -> Any: ...
+
+
+async def coins(query: Annotated[CoinQuery, Depends()]) -> Any: ...
+
+
+async def new_coin(new: CoinCreate) -> None: ...
+
+
+def errors_of(handler: Any, model: Any, who: Who = Who.MEMBERS, *, method: str = "GET") -> str:
+    router = APIRouter(route_class=allowing(read=who, create=who))
+    router.add_api_route("/things/", handler, response_model=model, methods=[method])
+    try:
+        small_service(router).check_routes()
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize(
+    ("handler", "model", "words"),
+    [
+        (a_chest, OpenChest, "Chest as OpenChest, whose field secret"),
+        (a_chest, PlainChest, "derive PlainChest from `Read`, and inherit the field"),
+        (a_chest, RenamedChest, "Chest as RenamedChest, whose field key"),
+        (nothing, SharedChest, "Chest as SharedChest, whose field secret"),
+        (a_coin, list[CoinInChest], "Chest as OpenChest, whose field secret"),
+        (a_coin, list[CoinWithSecret], "Coin as CoinWithSecret, whose field secret_of_chest"),
+        (chests, list[OpenChest], "Chest as OpenChest, whose field secret"),
+        (coins, list[CoinRead], "Chest as OpenChest, whose field secret"),
+    ],
+)
+def test_a_copy_of_a_private_field_is_refused(handler: Any, model: Any, words: str) -> None:
+    assert words in errors_of(handler, model)
+
+
+def test_a_private_field_that_is_marked_again_is_accepted() -> None:
+    assert errors_of(a_chest, SealedChest) == ""
+
+
+@pytest.mark.parametrize(("handler", "method"), [(a_coin, "GET"), (coins, "GET"), (new_coin, "POST"), (a_coin, "POST")])
+def test_an_operation_for_owners_needs_rows_with_owners(handler: Any, method: str) -> None:
+    assert "is for owners, but rows of Coin have none" in errors_of(handler, list[CoinBase], Who.OWNERS, method=method)
+    assert "is for owners" not in errors_of(handler, list[CoinBase], Who.MEMBERS, method=method)
+
+
+class OfCoin(Read):
+    belongs_to: ClassVar[str | None] = "coin_id"
+    coin_id: int = Field(foreign_key="seal_coin.id")
+    note: str = Field(sa_column_kwargs=PRIVATE)
+
+
+class OfChest(OfCoin):
+    coin_id: int = Field(sa_column=Column(BIGINT, ForeignKey("seal_chest.id")))
+
+
+class OfArguments(OfCoin):
+    coin_id: int = Field(sa_type=BIGINT, sa_column_args=[ForeignKey("seal_chest.id")])
+
+
+class OfNothing(OfCoin):
+    belongs_to = "owner_id"
+
+
+class OfSuperusers(OfCoin):
+    belongs_to = None
+
+
+class OfPerson(OfCoin):
+    belongs_to = "owner_id"
+    owner_id: int = Field(foreign_key="seal_person.id")
+
+
+@pytest.mark.parametrize("model", [OfCoin, OfChest, OfArguments, OfNothing])
+def test_private_fields_of_an_owner_who_is_not_in_the_row_are_refused(model: Any) -> None:
+    assert f"answers with {model.__name__}, whose private fields its owner would not see" in errors_of(nothing, model)
+
+
+@pytest.mark.parametrize("model", [OfSuperusers, OfPerson, Chest])
+def test_private_fields_of_a_known_owner_are_accepted(model: Any) -> None:
+    assert "whose private fields" not in errors_of(nothing, model)
+
+
+async def test_private_fields_need_the_context_of_a_request() -> None:
+    read = SealedChest(id=1, secret="gold")
+    CURRENT_PRINCIPAL.set(Principal(2))
+    assert "secret" not in await to_thread(read.model_dump)
+    with pytest.raises(
+        PydanticSerializationError, match=r"write `asyncio.to_thread\(…\)` for a thread of a request, or"
+    ):
+        await get_running_loop().run_in_executor(None, read.model_dump)
+    assert await get_running_loop().run_in_executor(None, CoinRead(id=1).model_dump) == {"id": 1, "value": 1}
+
+
+def test_a_job_may_see_all_private_fields_if_it_says_so() -> None:
+    def job() -> Any:
+        CURRENT_PRINCIPAL.set(UNRESTRICTED)
+        return SealedChest(id=1, secret="gold").model_dump()
+
+    assert "gold" in Context().run(job).values()
+    with pytest.raises(PydanticSerializationError, match="SealedChest has private fields"):
+        Context().run(SealedChest(id=1, secret="gold").model_dump)
