@@ -33,11 +33,16 @@ def render_type(kind: str, thing: object, context: AutogenContext) -> str | Lite
         return text_column(thing, context)
     if isinstance(thing, UTCDateTime | DateTime):
         return moment_column(thing, context)
+    return plain_type(thing) or kit_type(thing) or imported_type(thing, context)
+
+
+def plain_type(thing: object) -> str | None:
+    """Return the source of a type that needs no arguments; None for another type."""
     if isinstance(thing, LargeBinary | BYTEA):
         return "sa.LargeBinary()"
-    if isinstance(thing, DateColumn | TimeColumn):
-        return "sa.Date()" if isinstance(thing, DateColumn) else "sa.Time()"
-    return kit_type(thing) or imported_type(thing, context)
+    if isinstance(thing, DateColumn):
+        return "sa.Date()"
+    return "sa.Time()" if isinstance(thing, TimeColumn) else None
 
 
 def moment_column(thing: UTCDateTime | DateTime, context: AutogenContext) -> str:
