@@ -41,7 +41,7 @@ def explained(connection: Connection) -> Iterator[None]:
 def explanation(connection: Connection, failure: IntegrityError) -> str:
     """Return the message for a violated constraint; that of the database if no model declares the constraint."""
     violation = violation_of(failure)
-    table, thing, columns = violation.table, violation.thing, [column.name for column in violation.columns]
+    table, thing, columns = violation.table, violation.constraint, [column.name for column in violation.columns]
     if table is None or not (columns or isinstance(thing, CheckConstraint)):
         return first_line(failure)
     field = f"{table.name}.{', '.join(columns)}"
@@ -78,7 +78,7 @@ def qualified(table: str, column: str) -> str:
 
 def repeated(connection: Connection, violation: Violation) -> str:
     """Return the condition for rows that have the same values as another row where they must be unique."""
-    table, thing = violation.table, violation.thing or unique_of(violation)
+    table, thing = violation.table, violation.constraint or unique_of(violation)
     assert table is not None
     keys, where = [qualified(table.name, column.name) for column in violation.columns], None
     if isinstance(thing, Index):
