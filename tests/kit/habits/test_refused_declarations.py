@@ -139,6 +139,7 @@ def test_a_number_of_the_database_beside_the_id_is_refused_on_sqlite(column: Col
             None,
         ),
     ],
+    ids=["nulls", "partial", "same"],
 )
 def test_a_unique_key_that_sqlite_reads_otherwise_is_refused_there(arguments: list[Any], refused: str | None) -> None:
     class Seat(RefusedEntity, table=True):
