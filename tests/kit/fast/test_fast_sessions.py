@@ -10,7 +10,7 @@ from sqlalchemy import event, func, inspect, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session, close_all_sessions, object_session
 from sqlalchemy.orm.exc import FlushError
-from sqlmodel import col, select
+from sqlmodel import Field, col, select
 
 from kit.auth.checked_sessions import NotStored
 from kit.auth.ownership import RESTRICTED_READS
@@ -765,3 +765,13 @@ class ShelfWithLabel(ShelfCreate):
 def test_a_body_with_another_one_in_it_is_validated_again() -> None:
     assert defaults_of(Shelf, ShelfCreate) is not None
     assert defaults_of(Shelf, ShelfWithLabel) is None
+
+
+class ShelfOfThree(ShelfCreate):
+    """A body with another bound than the table."""
+
+    name: str = Field(max_length=3)
+
+
+def test_a_body_with_other_rules_than_the_table_is_validated_again() -> None:
+    assert defaults_of(Shelf, ShelfOfThree) is None
