@@ -36,6 +36,7 @@ from kit.models import keywords as keywords  # quotes names in SQL, from the fir
 from kit.models.columns import BIGINT
 from kit.models.decimal_rules import decimals_of
 from kit.models.fields import build, make_strict
+from kit.models.integer_assignments import round_integers
 from kit.models.naming import NAMES
 from kit.models.privacy import hidden_fields
 from kit.models.pydantic_state import keep_pydantic_state
@@ -255,10 +256,12 @@ def renew_changed_row(_: Mapper[Any], __: object, row: Entity) -> None:
 
 @event.listens_for(Entity, "refresh", propagate=True)
 def round_evaluated(row: Entity, context: object, names: Collection[str] | None) -> None:
-    """Round the decimals that SQLAlchemy calculates in Python for loaded rows that an UPDATE changed.
+    """Round the numbers that SQLAlchemy calculates in Python for loaded rows that an UPDATE changed.
 
     Then there is no context, because nothing was loaded.
     """
+    if context is None:
+        round_integers(row, names or ())
     decimals = decimals_of(type(row)) if context is None else {}
     for name in decimals.keys() & set(names or ()):
         if row.__dict__[name] is not None:

@@ -59,6 +59,7 @@ from sqlalchemy.types import NullType, TypeEngine
 
 from kit.models.columns import CalculatedDecimal, DecimalColumn, DurationColumn
 from kit.models.decimal_forms import Form, encode
+from kit.models.integer_assignments import StoredInteger, stored_integer
 
 ENCODED = (DecimalColumn, DurationColumn)
 """The types whose values SQLite stores in a form of their own."""
@@ -514,8 +515,10 @@ def compile_compound(element: CompoundSelect[Any], compiler: Any, **kw: Any) -> 
 def assigned(column: Any, value: Any) -> Any:
     """Return an expression in the form that a column stores, rounded to its places; other values unchanged."""
     kind = type_of(column)
-    if not isinstance(value, ColumnElement) or not (is_encoded(value) or isinstance(kind, ENCODED)):
+    if not isinstance(value, ColumnElement):
         return value
+    if not (is_encoded(value) or isinstance(kind, ENCODED)):
+        return stored_integer(kind, value)
     if isinstance(value, BindParameter) and (isinstance(value.type, NullType) or type(value.type) is type(kind)):
         return value
     if isinstance(kind, DurationColumn):
@@ -583,7 +586,11 @@ def selected(statement: Any) -> Any:
     stored = [assigned(target, column) for target, column in zip(targets, columns, strict=False)]
     if all(new is old for new, old in zip(stored, columns, strict=False)):
         return statement.select
-    if isinstance(statement.select, Select):
-        return statement.select.with_only_columns(*stored, maintain_column_froms=True)
-    inner = statement.select.subquery().c
+    source = statement.select
+    if isinstance(source, Select) and not any(isinstance(column, StoredInteger) for column in stored):
+        return source.with_only_columns(*stored, maintain_column_froms=True)
+    if isinstance(source, Select):  # the subquery of an integer takes no aggregates
+        named = [column.label(f"kit_{number}") for number, column in enumerate(columns)]
+        source = source.with_only_columns(*named, maintain_column_froms=True)
+    inner = source.subquery().c
     return select(*(assigned(target, column) for target, column in zip(targets, inner, strict=False)))
