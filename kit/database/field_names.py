@@ -7,7 +7,7 @@ from sqlalchemy import Column, inspect
 from sqlmodel import SQLModel
 
 from kit.database.absent import models
-from kit.models.entities import paths_of
+from kit.models.entities import name_in_bodies
 
 
 def fields_of_columns(columns: Iterable[Column[Any]]) -> list[str]:
@@ -22,10 +22,3 @@ def field_of_column(column: Column[Any]) -> str:
             if any(part is column for part in attribute.columns):
                 return name_in_bodies(model, attribute.key)
     return column.key
-
-
-def name_in_bodies(model: type[SQLModel], name: str) -> str:
-    """Return the name of a field by which a 422 points at it: its first alias, if it has one."""
-    field = model.model_fields.get(name)
-    paths = [] if field is None else paths_of(field.validation_alias or field.alias)
-    return str(paths[0][0]) if paths else name

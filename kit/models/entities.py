@@ -92,6 +92,15 @@ ROW_OF_BODY: ContextVar[Callable[[Any, Any], Any] | None] = ContextVar("row_of_b
 """A faster function of the fast path in place of `model_validate(entity, body)`. It may return None."""
 
 
+class RefusedBodyError(ValueError):
+    """The cause of a ValidationError of an entity for values that a client has sent."""
+
+    def __init__(self, body: type[BaseModel], entity: type[BaseModel]) -> None:
+        shared = "give both the same bounds, in a base class."
+        super().__init__(f"{body.__name__} accepts what {entity.__name__} refuses: {shared}")
+        self.body = body
+
+
 class Stamped(SQLModel):
     """The columns that the service sets: version and timestamps."""
 
@@ -142,7 +151,12 @@ class Entity(Stamped):
             related = cls.__sqlmodel_relationships__
             if isinstance(obj, dict) and not METHODS_OF_DICTIONARIES.isdisjoint(related):
                 obj = Values({**obj, **(options.pop("update", None) or {})}, related)
-            row = super().model_validate(obj, **options)
+            try:
+                row = super().model_validate(obj, **options)
+            except ValidationError as failure:
+                if isinstance(obj, Body) and are_sent(obj, cls, failure):
+                    raise failure from RefusedBodyError(type(obj), cls)
+                raise
             row.set_related(obj)
         return row
 
@@ -317,6 +331,14 @@ class Body(SQLModel):
             raise PydanticCustomError("too_many_errors", "Input has {count} errors, too many to list", count) from None
 
 
+def are_sent(body: Body, entity: type[Entity], failure: ValidationError) -> bool:
+    """Return whether a client has sent all values that an entity refuses, so that they are no mistake of a handler."""
+    names = body.model_fields_set & entity.model_fields.keys()
+    sent = {*names, *(name_in_bodies(entity, name) for name in names)}
+    errors = failure.errors(include_url=False, include_context=False, include_input=False)
+    return all(error["loc"][0] in sent for error in errors if error["loc"])
+
+
 def _with_few_unknown(kind: type[Body], body: Mapping[str, Any]) -> dict[str, Any]:
     """Return a body with the known fields and the first `MAX_UNKNOWN` unknown ones, because each error takes time."""
     known = {*kind.model_fields, *kind.read_only}
@@ -333,6 +355,13 @@ def paths_of(alias: str | AliasPath | AliasChoices | None) -> list[list[str | in
     if isinstance(alias, AliasPath):
         return [alias.convert_to_aliases()]
     return [[alias]] if alias else []
+
+
+def name_in_bodies(model: type[BaseModel], name: str) -> str:
+    """Return the name of a field by which a 422 points at it: its first alias, if it has one."""
+    field = model.model_fields.get(name)
+    paths = [] if field is None else paths_of(field.validation_alias or field.alias)
+    return str(paths[0][0]) if paths else name
 
 
 class Changes(Body):

@@ -9,6 +9,7 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
+from pydantic import ValidationError
 from sqlalchemy import inspect, select, tuple_
 
 from kit.auth.owners import table_of
@@ -17,7 +18,8 @@ from kit.database.sessions import WriteSession
 from kit.http.fairness import in_turns
 from kit.http.problems import Problem
 from kit.models.entities import Entity
-from kit.operations.creation import Creation
+from kit.operations.creation import Creation, within
+from kit.operations.failures import refused_body
 
 SHARED = ("taken", "missing-reference", "forbidden")
 """The kinds of problems that apply to all elements with the same fault."""
@@ -40,10 +42,29 @@ class EntityCreation(Creation[Any]):
         """The new rows, by index, that were not tried yet."""
 
     async def prepare(self, indexes: Sequence[int]) -> None:
-        """Make the rows of those elements that have none in `prepared`."""
+        """Make the rows of those elements that have none in `prepared`. Elements that the table refuses have failed."""
         missing = [index for index in indexes if index not in self.prepared]
-        rows = await rows_of(self.entity, [self.elements[index] for index in missing])
-        self.prepared |= dict(zip(missing, rows, strict=True))
+        rows = await in_turns(self._row_of, [self.elements[index] for index in missing])
+        for index, row in zip(missing, rows, strict=True):
+            if isinstance(row, Problem):
+                self.failed[index] = row
+                self.elements = {other: element for other, element in self.elements.items() if other != index}
+            else:
+                self.prepared[index] = row
+
+    def _row_of(self, element: Any) -> Entity | Problem:
+        try:
+            return self.entity.model_validate(element)
+        except ValidationError as failure:
+            if problem := refused_body(failure):
+                return problem
+            raise
+
+    async def create_all(self) -> None:
+        """Create all elements. Raises the problem of the first one that fails."""
+        for index, problem in sorted(self.failed.items()):
+            raise within(problem, index)
+        await super().create_all()
 
     async def store(self, indexes: Sequence[int]) -> Sequence[Entity]:
         await self.prepare(indexes)

@@ -1,11 +1,13 @@
 """Failures of handlers: tells whether they are temporary, and finds the application's exception handlers for them."""
 
 import inspect
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection, Request
@@ -14,6 +16,10 @@ from starlette.responses import Response
 from kit.database.error_responses import problem_of
 from kit.database.errors import FAILURES, meaning_of
 from kit.http.bodies import InvalidDocumentError
+from kit.http.problems import Problem, describe, invalid
+from kit.models.entities import RefusedBodyError, name_in_bodies
+
+log = logging.getLogger("kit")
 
 
 def is_temporary(failure: Exception) -> bool:
@@ -75,6 +81,27 @@ async def called(handler: Callable[..., Any], connection: HTTPConnection, failur
     if inspect.iscoroutinefunction(handler):
         return await handler(connection, failure)
     return await run_in_threadpool(handler, connection, failure)
+
+
+def refused_body(failure: ValidationError) -> Problem | None:
+    """Return the 422 for a body with values that the table of its row refuses; None for other validation errors."""
+    cause = failure.__cause__
+    if not isinstance(cause, RefusedBodyError):
+        return None
+    log.warning("A bound is missing: %s", cause)
+    errors = failure.errors(include_url=False, include_input=False)
+    return invalid(describe({**error, "loc": location(cause.body, error["loc"])}) for error in errors)
+
+
+def location(body: type[BaseModel], path: Sequence[int | str]) -> Sequence[int | str]:
+    """Return the location of an error in a body, which may have an alias for the field."""
+    first = [name_in_bodies(body, str(part)) for part in path[:1]]
+    return ["body", *first, *path[1:]]
+
+
+def meant(request: Request, failure: ValidationError) -> Exception:
+    """Return the problem for a refused body, unless the application handles validation errors; else the failure."""
+    return (None if own_handler(request.app, failure) else refused_body(failure)) or failure
 
 
 def _handler_of(request: Request, failure: Exception) -> Callable[..., Any] | None:

@@ -12,6 +12,7 @@ from itertools import chain, repeat
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -34,6 +35,7 @@ from kit.models.privacy import tells_all
 from kit.operations import idempotency
 from kit.operations.callers import get_caller, route_permission
 from kit.operations.embedded_bodies import refuse_unknown_members
+from kit.operations.failures import meant
 from kit.operations.idempotency_keys import IdempotencyKey, key_of
 from kit.operations.preconditions import CONDITIONS, created_only, refuse_ignored
 from kit.query.parameters import declared_by
@@ -230,7 +232,10 @@ async def _write_once(
 
 
 async def _execute_step(handle: Handle, unit: "Unit") -> Response:
-    return unit.finish(await handle(unit.request))
+    try:
+        return unit.finish(await handle(unit.request))
+    except ValidationError as failure:
+        raise meant(unit.request, failure) from failure.__cause__
 
 
 async def commit(session: WriteSession) -> None:

@@ -5,18 +5,23 @@ from typing import Annotated, Any
 import pytest
 from fastapi import APIRouter, Depends, Form, Request
 from fastapi import Body as Body_
+from fastapi.responses import PlainTextResponse
 from pydantic import Field as PydanticField
-from pydantic import ValidationError
-from sqlmodel import Field, select
+from pydantic import ValidationError, model_validator
+from sqlmodel import Field, SQLModel, select
 
-from kit import Body, Database, Name, Read, Session
+from kit import Batch, Body, Database, Many, Name, OnError, Read, Session, create_many
+from tests.clients import client_of
 from tests.kit.habits.items import (
     HabitBox,
     HabitBoxCreate,
     HabitCrate,
     HabitCrateCreate,
     HabitCrateRead,
+    HabitEntity,
+    HabitItem,
     HabitItemCreate,
+    HabitItemRead,
 )
 
 
@@ -189,3 +194,103 @@ async def test_an_unknown_member_beside_an_embedded_body_is_refused(router: APIR
     statuses = [(await client.post("/pairs", json=body)).status_code for body in bodies]
     assert [*statuses, (await client.post("/pairs")).status_code] == [200, 200, 422, 200]
     assert (await client.post("/forms", data={"a": "1", "b": "2", "c": "3"})).status_code == 200
+
+
+class WideCreate(Body):
+    """A body that accepts more than its table."""
+
+    name: str
+    size: int | None = None
+
+
+def add_wide_routes(router: APIRouter) -> None:
+    @router.post("/items", response_model=HabitItemRead, status_code=201)
+    async def create(new: WideCreate, session: Session) -> HabitItem:
+        item = HabitItem.model_validate(new)
+        session.add(item)
+        return item
+
+    @router.post("/items/bulk", response_model=list[HabitItemRead], status_code=201)
+    async def create_several(new: Batch[WideCreate], session: Session, on_error: OnError = "abort") -> Many:
+        return await create_many(session, new, on_error, HabitItem)
+
+
+TOO_LARGE = {"name": "a", "size": 101}
+
+
+@pytest.mark.parametrize("way", ["resource", "fast"], indirect=True)
+async def test_a_value_that_only_the_table_refuses_is_a_422_that_names_it(
+    router: APIRouter, serve: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    add_wide_routes(router)
+    client = await serve(router)
+    for key in ({}, {"Idempotency-Key": "one"}):
+        refused = await client.post("/items", json=TOO_LARGE, headers=key)
+        assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "#/size")
+    assert "WideCreate accepts what HabitItem refuses: give both the same bounds" in caplog.text
+    aborted = await client.post("/items/bulk", json=[{"name": "a"}, TOO_LARGE])
+    assert (aborted.status_code, aborted.json()["errors"][0]["pointer"]) == (422, "#/1/size")
+    skipped = (await client.post("/items/bulk?on_error=skip", json=[TOO_LARGE, {"name": "b"}])).json()
+    assert [row["name"] for row in skipped["created"]] == ["b"]
+    assert [(part["index"], part["problem"]["errors"][0]["pointer"]) for part in skipped["failed"]] == [(0, "#/0/size")]
+
+
+@pytest.mark.parametrize("way", ["resource", "fast"], indirect=True)
+async def test_an_application_may_handle_what_a_table_refuses(router: APIRouter, new_service: Any) -> None:
+    add_wide_routes(router)
+    service = new_service(router)
+
+    async def answer(_: Request, failure: ValidationError) -> PlainTextResponse:
+        return PlainTextResponse(failure.title, 400)
+
+    service.add_exception_handler(ValidationError, answer)
+    async with service.router.lifespan_context(service), client_of(service) as client:
+        refused = await client.post("/items", json=TOO_LARGE)
+    assert (refused.status_code, refused.text) == (400, "HabitItem")
+
+
+@pytest.mark.parametrize("way", ["resource", "fast"], indirect=True)
+async def test_a_mistake_of_a_handler_is_no_error_of_the_body(router: APIRouter, serve: Any) -> None:
+    @router.post("/items", status_code=204)
+    async def create(new: WideCreate) -> None:
+        HabitItem.model_validate({"size": new.size})
+
+    @router.post("/items/bulk", response_model=list[HabitItemRead], status_code=201)
+    async def create_several(session: Session) -> Many:
+        return await create_many(session, [{"size": 1}], "skip", HabitItem)
+
+    client = await serve(router)
+    assert [(await client.post(path, json=TOO_LARGE)).status_code for path in ("/items", "/items/bulk")] == [500, 500]
+
+
+class TagBase(SQLModel):
+    tag_name: str = Field(alias="tagName")
+
+
+class HabitTag(TagBase, HabitEntity, table=True):
+    """A table with an alias, and with a rule for several fields."""
+
+    __tablename__ = "habit_tag"
+    size: int = Field(default=0, alias="tagSize", le=9)
+
+    @model_validator(mode="after")
+    def differ(self) -> "HabitTag":
+        if self.tag_name == str(self.size):
+            raise ValueError("a name is no size")
+        return self
+
+
+class HabitTagCreate(TagBase, Body):
+    size: int = Field(default=0, alias="tagSize")
+
+
+@pytest.mark.parametrize("way", ["resource", "fast"], indirect=True)
+async def test_a_refused_value_is_named_by_its_alias(router: APIRouter, serve: Any) -> None:
+    @router.post("/tags", status_code=204)
+    async def create(new: HabitTagCreate) -> None:
+        HabitTag.model_validate(new)
+
+    client = await serve(router)
+    for size, pointer in ((10, "#/tagSize"), (7, "#")):
+        refused = await client.post("/tags", json={"tagName": "7", "tagSize": size})
+        assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, pointer)
