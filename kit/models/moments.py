@@ -259,8 +259,7 @@ def _first_moment(element: Midnight, compiler: SQLCompiler, **options: Any) -> s
     return f"({compiler.process(element.clauses, **options)} || ' 00:00:00.000000')"
 
 
-@compiles(Cast, "sqlite")
-def compile_cast(element: Cast[Any], compiler: SQLCompiler, **options: Any) -> str:
+def cast_of_moment(element: Cast[Any], compiler: SQLCompiler, **options: Any) -> str:
     """Compile a cast between moments, dates and times. SQLite's own would take the number at the beginning."""
     source, target = kind_of(element.clause), kind_of(element)
     if target not in ("moment", "date", "time"):
@@ -278,8 +277,7 @@ def compile_cast(element: Cast[Any], compiler: SQLCompiler, **options: Any) -> s
     )
 
 
-@compiles(Extract, "sqlite")
-def compile_extract(element: Extract, compiler: SQLCompiler, **options: Any) -> str:
+def part_of_moment(element: Extract, compiler: SQLCompiler, **options: Any) -> str:
     """Compile EXTRACT. SQLite counts other weeks than PostgreSQL, and has whole seconds."""
     if element.field in ("week", "second", "seconds", "microseconds", "milliseconds"):
         raise CompileError(f"SQLite extracts no {element.field} as PostgreSQL does: compute it in Python.")

@@ -60,6 +60,7 @@ from sqlalchemy.types import NullType, TypeEngine
 from kit.models.columns import CalculatedDecimal, DecimalColumn, DurationColumn
 from kit.models.decimal_forms import Form, encode
 from kit.models.integer_assignments import StoredInteger, stored_integer
+from kit.models.moments import cast_of_moment, part_of_moment
 
 ENCODED = (DecimalColumn, DurationColumn)
 """The types whose values SQLite stores in a form of their own."""
@@ -443,7 +444,7 @@ def compile_case(element: Case[Any], compiler: Any, **kw: Any) -> Any:
 def compile_cast(element: Cast[Any], compiler: Any, **kw: Any) -> Any:
     source, kind = element.clause, element.type
     if not is_encoded(element, source):
-        return compiler.visit_cast(element, **kw)
+        return cast_of_moment(element, compiler, **kw)
     if isinstance(kind, DurationColumn | Interval) or has_duration(source):
         return compiler.process(as_duration(source, DurationColumn() if isinstance(kind, Interval) else kind), **kw)
     if isinstance(kind, DecimalColumn):
@@ -496,7 +497,7 @@ def compile_coerced(element: TypeCoerce[Any], compiler: Any, **kw: Any) -> Any:
 def compile_extract(element: Extract, compiler: Any, **kw: Any) -> Any:
     if has_duration(element.expr):
         as_duration(element.expr, PLAIN)
-    return compiler.visit_extract(element, **kw)
+    return part_of_moment(element, compiler, **kw)
 
 
 @compiles(CompoundSelect, "sqlite")

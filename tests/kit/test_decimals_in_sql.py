@@ -233,6 +233,7 @@ VALUES: list[tuple[str, Callable[[], Any], list[Any]]] = [
     ("custom_operator", lambda: S.price.op("+")(1), [D("3.5"), D("1.29")]),
     ("rows", lambda: case((tuple_(S.price, S.quantity) >= tuple_(S.rate, 3), 1), else_=0), [1, 1]),
     ("other_rows", lambda: case((tuple_(S.price, S.length) > tuple_(S.rate, 2 * HOUR), 1), else_=0), [0, 1]),
+    ("moment_plus_duration", lambda: S.moment + S.length * 2 > S.moment + 3 * HOUR, [True, False]),
     ("decimal_times_duration", lambda: S.price * HOUR, [2.5 * HOUR, 0.29 * HOUR]),
 ]  # fmt: skip
 
@@ -378,7 +379,6 @@ async def test_a_compiled_statement_is_used_with_other_values(session: AsyncSess
 
 REFUSED: list[tuple[str, Callable[[], Any]]] = [
     ("duration_as_text", lambda: select(cast(S.length, String))),
-    ("duration_added_to_a_moment", lambda: select(S.moment + S.length)),
     ("duration_extracted", lambda: select(extract("hour", S.length))),
     ("duration_in_a_function", lambda: select(func.date(S.moment, S.length))),
     ("duration_concatenated", lambda: select(S.name.concat(S.length))),
