@@ -1,6 +1,7 @@
 """Checked sessions: the synchronous SQLAlchemy sessions within the `AsyncSession`s: their base, and that for writes."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NoReturn, TypeVar
 
 from sqlalchemy import Connection, Engine, func, inspect, select
@@ -27,6 +28,10 @@ WITHOUT_CONNECTIONS = "kit_without_connections"
 """The attribute of an engine that caches its copy without connections (see `CheckedSession.without_connections`)."""
 
 
+WITH_CONNECTIONS = "kit_with_connections"
+"""The attribute of such a copy with its original."""
+
+
 class NotStored(Exception):  # noqa: N818  named as the failures of the database
     """Raised if an INSERT stored no row and gave no error: a trigger may do RETURN NULL, or RAISE(IGNORE) in SQLite."""
 
@@ -43,6 +48,17 @@ def refuse_connection() -> NoReturn:
 class CheckedSession(Session):
     """A session whose statements are checked by `kit.auth.ownership`, unless the principal is a superuser."""
 
+    is_executing = False
+    """Whether SQLAlchemy itself needs the engine now, for a flush or a statement that was checked."""
+
+    @contextmanager
+    def executing(self) -> Iterator[None]:
+        before, self.is_executing = self.is_executing, True
+        try:
+            yield
+        finally:
+            self.is_executing = before
+
     def is_restricted_by(self, *flags: str) -> bool:
         """Return whether one of the keys `flags` is set in `info`, and the principal is not a superuser."""
         return any(map(self.info.get, flags)) and not CURRENT_PRINCIPAL.get().is_superuser
@@ -56,18 +72,29 @@ class CheckedSession(Session):
         """Return the connection of the session for statements of the kit, which are not checked."""
         return super().connection(bind_arguments or {"bind": self.bind_of()}, execution_options)
 
-    def get_bind(self, mapper: Any = None, **options: Any) -> Engine | Connection:
+    @property
+    def bind(self) -> Any:
+        """The engine of the session. In a restricted session it refuses to connect: a connection is not checked."""
+        return self.without_connections(self.given_bind)
+
+    @bind.setter
+    def bind(self, bind: Any) -> None:
+        self.given_bind = bind
+
+    def get_bind(self, *values: Any, **options: Any) -> Engine | Connection:
         """Return the engine of a statement or mapper, as SQLAlchemy does.
 
-        A call without either comes from application code: a restricted session then gets an engine without connections.
+        Application code in a restricted session gets an engine without connections. SQLAlchemy gets the engine itself:
+        it calls this method while `is_executing`, or with the `bind` that `check_statement` has given to a statement.
         """
-        bind = self.bind_of(mapper, **options)
-        is_asked = mapper is None and not any(value is not None for value in options.values())
+        bind = self.bind_of(*values, **options)
+        is_asked = not self.is_executing and options.get("bind") is None
         return self.without_connections(bind) if is_asked else bind
 
     def bind_of(self, *values: Any, **options: Any) -> Engine | Connection:
         """Return SQLAlchemy's own result of `get_bind`, without restriction."""
-        return super().get_bind(*values, **options)
+        bind = super().get_bind(*values, **options)
+        return getattr(bind, WITH_CONNECTIONS, bind)
 
     def without_connections(self, bind: Any) -> Any:
         """Return the bind; for a restricted session, a copy of the engine that refuses to connect.
@@ -79,6 +106,7 @@ class CheckedSession(Session):
         if not hasattr(bind, WITHOUT_CONNECTIONS):
             engine = bind.execution_options()
             engine.raw_connection = refuse_connection  # type: ignore[method-assign]
+            setattr(engine, WITH_CONNECTIONS, bind)
             setattr(bind, WITHOUT_CONNECTIONS, engine)
         return getattr(bind, WITHOUT_CONNECTIONS)
 
@@ -128,7 +156,8 @@ class GuardedSession(CheckedSession):
         """
         with_ids = [row for row in self.new if isinstance(row, Entity) and row.id is not None]
         try:
-            super().flush(objects)
+            with self.executing():
+                super().flush(objects)
         except FlushError as failure:
             if "did not produce" in str(failure):
                 raise NotStored from failure

@@ -83,6 +83,15 @@ def check_rows(session: GuardedSession, changed: Collection[object], only: Colle
 
 
 @event.listens_for(Entity, "before_insert", propagate=True)
+@event.listens_for(Entity, "before_update", propagate=True)
+def keep_flushed_row(_: Mapper[Any], __: Connection, row: Entity) -> None:
+    """Reset the reserved foreign keys that relationships of other rows have set during the flush."""
+    session = object_session(row)
+    if row.reserved and isinstance(session, GuardedSession) and not CURRENT_PRINCIPAL.get().is_superuser:
+        keep_reserved(row, session)
+
+
+@event.listens_for(Entity, "before_insert", propagate=True)
 @event.listens_for(Entity, "before_delete", propagate=True)
 def check_flushed_row(_: Mapper[Any], connection: Connection, row: Entity) -> None:
     session = object_session(row)
@@ -113,7 +122,7 @@ def check_statement(state: ORMExecuteState) -> Any:
 
     Raises a 403, a `ReadOnlyError`, or an `OwnershipError` for a statement that cannot be checked.
     """
-    session = state.session
+    session: Any = state.session
     if isinstance(session, ReadOnlySession):
         refuse_write(state)
         begin_for_cursor(session, state)
@@ -121,10 +130,16 @@ def check_statement(state: ORMExecuteState) -> Any:
         refuse_missing_versions(state)
     if CURRENT_PRINCIPAL.get().is_superuser:
         return None
-    state.bind_arguments.setdefault("clause", state.statement)  # `get_bind` without a statement refuses to connect
+    state.bind_arguments.setdefault("clause", state.statement)
+    is_restricted = session.is_restricted_by(RESTRICTED_WRITES, RESTRICTED_READS)
+    if is_restricted:  # `get_bind` without it refuses to connect
+        state.bind_arguments["bind"] = session.bind_of(**state.bind_arguments)
     if session.info.get(RESTRICTED_READS):
         refuse_text(state)
         set_execution_option(state, OWN_ROWS)
-    if isinstance(session, GuardedSession):
-        return check_write(session, state)
-    return None
+    if not isinstance(session, GuardedSession):
+        return None
+    with session.executing():
+        result = check_write(session, state)
+        is_executed_here = is_restricted and result is None and (state.is_insert or state.is_update)
+        return state.invoke_statement() if is_executed_here else result

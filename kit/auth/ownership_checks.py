@@ -50,9 +50,9 @@ def reserved_errors(entity: type[Entity]) -> Iterator[str]:
 
 
 def unnoticed_changes(entity: type[Entity]) -> Iterator[str]:
-    """Yield a message for `onupdate` and `post_update` of the owner's column: they would change the owner unchecked.
+    """Yield a message for `onupdate` of the owner's column, and `post_update` of that or a reserved one.
 
-    SQLAlchemy sets these values after the events of a flush in which owners are checked.
+    SQLAlchemy sets these values after the events of a flush in which owners and reserved fields are checked.
     """
     owner = table_of(entity).c.get(str(entity.belongs_to))
     if owner is not None and owner.onupdate is not None:
@@ -60,6 +60,12 @@ def unnoticed_changes(entity: type[Entity]) -> Iterator[str]:
     for each in inspect(entity).relationships:
         if each.post_update and any(map(is_owner_column, (*each.local_columns, *each.remote_side))):
             yield f"{each} may not have post_update: it changes the owner of rows unnoticed."
+        if each.post_update and any(map(is_reserved_column, (*each.local_columns, *each.remote_side))):
+            yield f"{each} may not have post_update: it changes reserved fields of rows unnoticed."
+
+
+def is_reserved_column(candidate: Any) -> bool:
+    return any(table_of(entity).c.get(name) is candidate for entity in entities() for name in entity.reserved)
 
 
 def is_owner_column(candidate: Any) -> bool:

@@ -1,10 +1,11 @@
 """Reserved fields, which only superusers may set: an entity declares them in `reserved` with their initial values."""
 
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
 from sqlalchemy import ColumnElement, inspect
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import RelationshipDirection, Session
 
 from kit.auth.permissions import forbidden
 from kit.http.problems import Problem
@@ -25,10 +26,31 @@ def keep_reserved(row: Entity, session: Session | None = None) -> None:
 
 
 def keep_reserved_of(session: Session, rows: Iterable[object]) -> None:
-    """Do `keep_reserved` for each row of an entity among these rows."""
+    """Do `keep_reserved` for each row of an entity among these rows, and undo changes of its reserved relationships."""
     for row in rows:
         if isinstance(row, Entity):
             keep_reserved(row, session)
+            keep_relationships(row, session)
+
+
+def keep_relationships(row: Entity, session: Session) -> None:
+    """Undo pending changes of relationships that would set reserved foreign keys: empty for a new row."""
+    state = inspect(row)
+    for name in reserved_relationships(type(row)):
+        if not state.attrs[name].history.has_changes():
+            continue
+        if state.key is None:
+            setattr(row, name, None)
+        else:
+            session.expire(row, [name])
+
+
+@cache
+def reserved_relationships(entity: type[Entity]) -> list[str]:
+    """Return the names of the relationships to one row whose foreign key is reserved."""
+    columns = set(reserved_columns(entity))
+    single = [each for each in inspect(entity).relationships if each.direction is RelationshipDirection.MANYTOONE]
+    return [each.key for each in single if columns.intersection(each.local_columns)]
 
 
 def reserved_columns(entity: type[Entity]) -> list[ColumnElement[Any]]:

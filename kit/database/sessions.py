@@ -135,14 +135,15 @@ class WriteSession(_Session):
         """Return the row with this id, locked until the transaction ends, unless `with_for_update=False`.
 
         Rows that are loaded together with it by a join are not locked: PostgreSQL refuses that for an outer join.
-        Raises a 403 if the session is restricted and the row does not belong to the principal.
+        Raises a 403 if the session is restricted and the row belongs to another user. A row of a table without
+        `belongs_to` can be read, and not changed.
         """
         if options.setdefault("with_for_update", {"of": entity}) is False:
             del options["with_for_update"]
         elif options.get("options"):  # SQLAlchemy compares the version of a locked row, so it must be loaded
             options["options"] = [*options["options"], *_version_of(entity)]
         row = await super().get(entity, ident, **options)
-        if row is not None:
+        if getattr(row, "belongs_to", None) is not None:
             await self._check_owner(row)
         return row
 
@@ -189,6 +190,10 @@ class WriteSession(_Session):
     async def execute_trusted(self, statement: Any) -> None:
         """Execute a statement of the kit without the restrictions for statements of handlers."""
         await self.run_sync(lambda session: session.trusted_connection().execute(statement))  # type: ignore[attr-defined]
+
+    async def find_trusted(self, statement: Any) -> Any:
+        """Return the first value that a statement of the kit finds among the rows of all owners, or None."""
+        return await self.run_sync(lambda session: session.trusted_connection().scalar(statement))  # type: ignore[attr-defined]
 
     async def prepare_commit(self) -> None:
         """Flush, so that statements which fail do so before the COMMIT is sent."""

@@ -76,9 +76,16 @@ def unmarked_fields(table: type[Any], model: type[BaseModel]) -> Iterator[str]:
     for name, field in model.model_fields.items():
         for path in (*paths_of(field.validation_alias), (name,)):
             owner, last = followed(table, path)
-            column = None if owner is None else inspect(owner).columns.get(last)
-            if column is not None and is_private(column.info) and name not in marked:
+            if owner is not None and name not in marked and is_private_column(owner, last):
                 yield name
+
+
+def is_private_column(table: type[Any], name: str) -> bool:
+    """Return whether an attribute is a private column of a table, or a synonym of one."""
+    mapper = inspect(table)
+    synonym = mapper.synonyms.get(name)
+    column: Any = mapper.columns.get(name if synonym is None else synonym.name)
+    return is_private(getattr(column, "info", None))
 
 
 def followed(table: type[Any], path: Path) -> tuple[type[Any] | None, str]:

@@ -70,8 +70,9 @@ from kit.auth.read_only_sessions import ReadOnlyError
 from kit.auth.restricted_reads import OWN_ROWS, CompiledStatements
 from kit.database.databases import Database
 from kit.http.principals import CURRENT_PRINCIPAL, UNRESTRICTED, Principal
-from kit.http.problems import Problem
+from kit.http.problems import Problem, found
 from kit.models.entities import Entity, UUIDEntity, now
+from kit.operations.trees import refuse_cycle
 from tests.engines import empty, on_postgresql, url_for
 from tests.kit.service import create_runtime, create_service
 
@@ -221,6 +222,35 @@ class Log(OwnershipTable, table=True):
     note: Note | None = Relationship(
         sa_relationship_kwargs={"primaryjoin": "foreign(Log.note_id) == Note.id", "viewonly": True}
     )
+
+
+class Branch(OwnershipEntity, table=True):
+    """A row of a tree, whose parent may belong to another member."""
+
+    __tablename__ = "ownership_branch"
+    belongs_to: ClassVar[str | None] = "owner_id"
+    owner_id: int = Field(foreign_key="ownership_member.id")
+    parent_id: int | None = Field(default=None, foreign_key="ownership_branch.id")
+
+
+class Plan(OwnershipEntity, table=True):
+    """A table without owners."""
+
+    __tablename__ = "ownership_plan"
+    accounts: list["Account"] = Relationship(back_populates="plan", sa_relationship_kwargs=LAZY)
+    others: list["Account"] = Relationship(sa_relationship_kwargs=LAZY | {"overlaps": "accounts,plan"})
+
+
+class Account(OwnershipEntity, table=True):
+    """A row of a member, whose plan only superusers may set."""
+
+    __tablename__ = "ownership_account"
+    belongs_to: ClassVar[str | None] = "owner_id"
+    reserved = {"plan_id": None}  # noqa: RUF012  never changed
+    name: str = ""
+    owner_id: int = Field(foreign_key="ownership_member.id")
+    plan_id: int | None = Field(default=None, foreign_key="ownership_plan.id")
+    plan: Plan | None = Relationship(back_populates="accounts", sa_relationship_kwargs=LAZY)
 
 
 NOTE: Any = Note
@@ -705,7 +735,7 @@ async def test_get_refuses_rows_of_others(database: Database) -> None:
     CURRENT_PRINCIPAL.set(Principal(ME))
     async with database.write(restricted=True) as session:
         assert await session.get(Word, MINE)
-        for entity, ident in ((Note, THEIRS), (Word, THEIRS), (Tag, MINE)):
+        for entity, ident in ((Note, THEIRS), (Word, THEIRS)):
             with pytest.raises(Problem):
                 await session.get(entity, ident)
 
@@ -1188,6 +1218,47 @@ async def test_flushes_of_members_keep_reserved_fields(database: Database, act: 
         assert (member.name, member.is_trusted) == ("x", False)
 
 
+PLANS: dict[str, Callable[[Plan, Account], None]] = {
+    "relationship": lambda plan, account: setattr(account, "plan", plan),
+    "relationship of the other": lambda plan, account: plan.accounts.append(account),
+    "relationship without another": lambda plan, account: plan.others.append(account),
+}
+
+
+@pytest.mark.parametrize("restricted", [True, False])
+@pytest.mark.parametrize("way", PLANS)
+async def test_relationships_of_members_set_no_reserved_foreign_key(
+    database: Database, way: str, restricted: bool
+) -> None:
+    async def give(session: Any) -> None:
+        plan = await session.get(Plan, FREE_LABEL, options=[selectinload(Plan.accounts), selectinload(Plan.others)])  # type: ignore[arg-type]
+        stored, new = await session.get(Account, MINE), Account(id=THEIRS, owner_id=ME)
+        session.add(new)
+        for account in (stored, new):
+            account.name = "x"
+            PLANS[way](plan, account)
+
+    first = [Plan(id=MINE), Plan(id=FREE_LABEL), Account(id=MINE, owner_id=ME, plan_id=MINE)]
+    await written_by(database, UNRESTRICTED, lambda session: session.insert_all(first), restricted=False)
+    await written_by(database, Principal(ME), give, restricted=restricted)
+    async with database.read() as session:
+        accounts = await session.exec(select(Account).order_by(col(Account.id)))
+        assert [(account.name, account.plan_id) for account in accounts] == [("x", MINE), ("x", None)]
+
+
+async def test_a_changed_reserved_relationship_is_loaded_again(database: Database) -> None:
+    first = [Plan(id=MINE), Plan(id=FREE_LABEL), Account(id=MINE, owner_id=ME, plan_id=MINE)]
+    await written_by(database, UNRESTRICTED, lambda session: session.insert_all(first), restricted=False)
+    CURRENT_PRINCIPAL.set(Principal(ME))
+    async with database.write() as session:
+        account = found(await session.get(Account, MINE))
+        account.plan = await session.get(Plan, FREE_LABEL)
+        await session.flush()
+        await session.refresh(account, ["plan"])
+        assert account.plan is not None
+        assert account.plan.id == account.plan_id == MINE
+
+
 async def test_new_rows_of_members_have_the_first_values_of_reserved_fields(database: Database) -> None:
     act = adding(lambda: Member(id=9, is_trusted=True))
     await written_by(database, Principal(ME), act, restricted=False)
@@ -1228,6 +1299,31 @@ async def test_rows_of_a_member_who_is_not_restricted_are_checked_for_reserved_f
     async with database.write() as session:
         await check_writes(session, member, Note(owner_id=OTHER))
     assert not member.is_trusted
+
+
+async def test_a_row_of_a_table_without_owners_is_read_and_not_changed(database: Database) -> None:
+    CURRENT_PRINCIPAL.set(Principal(ME))
+    async with database.write(restricted=True, restricted_reads=True) as session:
+        tag = found(await session.get(Tag, MINE))
+        assert found(await session.get(Tag, MINE, with_for_update=False)).name == "tag"
+        with pytest.raises(Problem):
+            await session.delete(tag)
+        tag.name = "x"
+        with pytest.raises(Problem):
+            await session.flush()
+
+
+async def test_a_cycle_of_rows_of_two_members_is_found(database: Database) -> None:
+    branches = [Branch(id=THEIRS, owner_id=OTHER), Branch(id=MINE, owner_id=ME, parent_id=THEIRS)]
+    for branch in branches:
+        await written_by(database, UNRESTRICTED, adding(lambda row=branch: row), restricted=False)  # type: ignore[misc]
+    CURRENT_PRINCIPAL.set(Principal(OTHER))
+    async with database.write(restricted=True, restricted_reads=True) as session:
+        branch = found(await session.get(Branch, THEIRS))
+        await refuse_cycle(session, branch)
+        branch.parent_id = MINE
+        with pytest.raises(Problem, match="would make it its own ancestor"):
+            await refuse_cycle(session, branch)
 
 
 async def test_a_change_does_not_flush_where_nothing_else_would(database: Database) -> None:
@@ -1291,6 +1387,11 @@ def test_no_post_update_changes_an_owner(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "post_update" in "".join(ownership_errors())
 
 
+def test_no_post_update_changes_a_reserved_field(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inspect(Account).relationships["plan"], "post_update", True)
+    assert "Account.plan may not have post_update: it changes reserved fields" in "".join(ownership_errors())
+
+
 def test_no_onupdate_changes_an_owner(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(NOTES.c.owner_id, "onupdate", ColumnDefault(OTHER))
     assert "Note.owner_id may not have onupdate" in "".join(ownership_errors())
@@ -1338,6 +1439,16 @@ async def test_the_option_of_a_statement_does_not_lift_the_restriction(database:
     assert await seen(database, ME, statement) == [[f"note {MINE}"]]
 
 
+BINDS: list[Callable[[Any], Any]] = [
+    lambda session: session.get_bind(),
+    lambda session: session.bind,
+    lambda session: session.get_bind(Note),
+    lambda session: session.get_bind(mapper=inspect(Note)),
+    lambda session: session.get_bind(clause=select(Note)),
+    lambda session: session.begin_nested().connection(Note),
+]
+
+
 @pytest.mark.parametrize("restrictions", [{"restricted": True}, {"restricted_reads": True}])
 async def test_the_engine_of_a_restricted_session_has_no_connections(
     database: Database, restrictions: dict[str, bool]
@@ -1348,8 +1459,9 @@ async def test_the_engine_of_a_restricted_session_has_no_connections(
             assert engine.dialect.name == session.get_bind().dialect.name
             with pytest.raises(OwnershipError, match=r"use session\.exec or session\.execute"):
                 await engine.connect().start()
-        with pytest.raises(OwnershipError, match=r"use session\.exec or session\.execute"):
-            await session.run_sync(lambda sync: Session(sync.get_bind()).scalars(select(Note)))
+        for bind_of in BINDS:
+            with pytest.raises(OwnershipError, match=r"use session\.exec or session\.execute"):
+                await session.run_sync(lambda sync, bind=bind_of: Session(bind(sync)).scalars(select(Note)))  # type: ignore[misc]
         assert await session.get(Note, MINE) is not None
 
 

@@ -9,9 +9,9 @@ from fastapi import APIRouter, Depends
 from pydantic import AliasPath, BaseModel
 from pydantic import Field as Aliased
 from pydantic_core import PydanticSerializationError
-from sqlalchemy import Column, ForeignKey, MetaData
-from sqlalchemy.orm import registry
-from sqlmodel import Field, Relationship, SQLModel
+from sqlalchemy import Column, ForeignKey, MetaData, func, inspect
+from sqlalchemy.orm import column_property, registry, synonym
+from sqlmodel import Field, Relationship, SQLModel, col
 
 from kit import (
     BIGINT,
@@ -52,6 +52,10 @@ class Chest(ChestBase, SealEntity, table=True):
     coins: list["Coin"] = Relationship(back_populates="chest")
 
 
+inspect(Chest).add_property("hint", synonym("secret"))
+inspect(Chest).add_property("shout", column_property(func.upper(col(Chest.label))))
+
+
 class CoinBase(SQLModel):
     value: int = 1
 
@@ -80,6 +84,11 @@ class SharedChest(ChestBase, Read):
 
 class RenamedChest(Read):
     key: str = Aliased(validation_alias="secret")
+
+
+class HintOfChest(Read):
+    hint: str
+    shout: str
 
 
 class SealedChest(Read):
@@ -149,6 +158,7 @@ def errors_of(handler: Any, model: Any, who: Who = Who.MEMBERS, *, method: str =
         (a_coin, list[CoinWithSecret], "Coin as CoinWithSecret, whose field secret_of_chest"),
         (chests, list[OpenChest], "Chest as OpenChest, whose field secret"),
         (coins, list[CoinRead], "Chest as OpenChest, whose field secret"),
+        (a_chest, HintOfChest, "Chest as HintOfChest, whose field hint"),
     ],
 )
 def test_a_copy_of_a_private_field_is_refused(handler: Any, model: Any, words: str) -> None:
