@@ -59,7 +59,7 @@ from sqlalchemy.types import NullType, TypeEngine
 
 from kit.models.columns import CalculatedDecimal, DecimalColumn, DurationColumn
 from kit.models.decimal_forms import Form, encode
-from kit.models.integer_assignments import StoredInteger, stored_integer
+from kit.models.integer_assignments import stored_integer
 from kit.models.moments import cast_of_moment, part_of_moment
 
 ENCODED = (DecimalColumn, DurationColumn)
@@ -588,10 +588,8 @@ def selected(statement: Any) -> Any:
     if all(new is old for new, old in zip(stored, columns, strict=False)):
         return statement.select
     source = statement.select
-    if isinstance(source, Select) and not any(isinstance(column, StoredInteger) for column in stored):
-        return source.with_only_columns(*stored, maintain_column_froms=True)
-    if isinstance(source, Select):  # the subquery of an integer takes no aggregates
+    if isinstance(source, Select):  # its columns may have no names
         named = [column.label(f"kit_{number}") for number, column in enumerate(columns)]
         source = source.with_only_columns(*named, maintain_column_froms=True)
-    inner = source.subquery().c
+    inner = source.subquery().c  # the subquery of an integer takes no aggregates
     return select(*(assigned(target, column) for target, column in zip(targets, inner, strict=False)))

@@ -50,7 +50,7 @@ async def session(shelves: Database) -> AsyncIterator[AsyncSession]:
     """Provide a session of a database with one shelf."""
     await empty(shelves, [S.__table__])
     async with AsyncSession(shelves.writer, expire_on_commit=False) as session:
-        session.add(Shelf(id=1))
+        session.add(Shelf(id=1000))
         await session.flush()
         session.expunge_all()
         yield session
@@ -108,13 +108,13 @@ async def test_a_value_of_another_type_is_refused(session: AsyncSession, values:
 
 
 async def test_a_loaded_row_has_the_integer_that_an_update_stored(session: AsyncSession) -> None:
-    shelf = await session.get_one(Shelf, 1)
+    shelf = await session.get_one(Shelf, 1000)
     await session.execute(update(Shelf).where(S.books > 1).values(books=S.books / 2, name="B"))
     assert (shelf.books, type(shelf.books), shelf.name) == (3, int, "B")
 
 
 async def test_an_expression_that_is_set_on_a_row_is_stored_as_an_integer(session: AsyncSession) -> None:
-    shelf: Any = await session.get_one(Shelf, 1)
+    shelf: Any = await session.get_one(Shelf, 1000)
     shelf.books = S.books / 2
     await session.flush()
     assert await session.scalar(select(S.books)) == 3
@@ -122,18 +122,19 @@ async def test_an_expression_that_is_set_on_a_row_is_stored_as_an_integer(sessio
 
 async def test_rows_are_inserted_with_integers(session: AsyncSession) -> None:
     common = {**COMMON, "weight": 1.0, "rows": 1, "is_full": False, "name": "B"}
-    await session.execute(insert(S.__table__).values([{**common, "id": 100, "books": literal(7) / 2}]))
+    await session.execute(insert(S.__table__).values([{**common, "id": 1050, "books": literal(7) / 2}]))
     names = ["id", "books", *common]
     others = [getattr(S, name) for name in common]
-    totals = select(S.id + 100, func.sum(S.books) / 2, *others).where(S.id == 1).group_by(S.id)
+    totals = select(S.id + 100, func.sum(S.books) / 2, *others).where(S.id == 1000).group_by(S.id)
     await session.execute(insert(S.__table__).from_select(names, totals))
-    stored = await session.execute(select(S.books).where(S.id > 1).order_by(S.id))
+    await session.execute(insert(S.__table__).from_select(names[1:], select(S.books, *others).where(S.id == 1000)))
+    stored = await session.execute(select(S.books).where(S.id.in_([1050, 1100])).order_by(S.id))
     assert [(value, type(value)) for (value,) in stored] == [(4, int), (3, int)]
 
 
 async def test_an_upsert_stores_integers(session: AsyncSession) -> None:
     make: Any = {"sqlite": sqlite, "postgresql": postgresql}[session.get_bind().dialect.name].insert
-    row = {**COMMON, "id": 1, "books": 9, "weight": 1.0, "rows": 1, "is_full": False, "name": "B"}
+    row = {**COMMON, "id": 1000, "books": 9, "weight": 1.0, "rows": 1, "is_full": False, "name": "B"}
     statement = make(Shelf).values(**row)
     changes = {"books": (statement.excluded.books + S.books) / 4}
     await session.execute(statement.on_conflict_do_update(index_elements=["id"], set_=changes))
