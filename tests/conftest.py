@@ -10,9 +10,12 @@ import pytest
 from coverage import Coverage
 
 from kit.database.error_responses import logged
+from kit.http.principals import CURRENT_PRINCIPAL, UNRESTRICTED
 from tests import engines, traced_greenlets
 from tests.turns import deselect_other_turns
 from tests.watchdog import WATCHDOG
+
+CURRENT_PRINCIPAL.set(UNRESTRICTED)  # tests without a request may see private fields
 
 anyio_backend, engine, log_file = engines.anyio_backend, engines.engine, engines.log_file
 new_database, new_postgres = engines.new_database, engines.new_postgres

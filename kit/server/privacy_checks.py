@@ -55,19 +55,23 @@ def copied_private_fields(entry: Entry) -> Iterator[str]:
 
 def unknown_owners(entry: Entry) -> Iterator[str]:
     """Yield an error for each read variant with private fields whose `belongs_to` is not the id of a user."""
-    models: list[Any] = [*response_models(entry), *(model for _, model in shown_of(entry))]
-    for model in dict.fromkeys(models):
-        if (
-            issubclass(model, Read)
-            and model.belongs_to is not None
-            and private_fields(model)
-            and owner_field(model) is None
-        ):
+    models = dict.fromkeys([*response_models(entry), *(model for _, model in shown_of(entry))])
+    names = {model: getattr(model, "belongs_to", None) for model in models}
+    names |= {model: table.belongs_to for table, model in shown_of(entry) if lacks_owner(table, model)}
+    for model, name in names.items():
+        has_owner = issubclass(model, Read) and name is not None
+        if has_owner and private_fields(model) and owner_field(model) is None:
             yield (
                 f"{entry.description} answers with {model.__name__}, whose private fields its owner would not see: "
-                f"{model.belongs_to} is not the id of a user in it. Give table and variant a field with the id of the "
-                "owner, or write `belongs_to = None` in the variant, to show them to superusers only."
+                f"{name} is not the id of a user in it. Give table and variant a field with the id of the owner, or "
+                "write `belongs_to = None` in the variant, to show them to superusers only."
             )
+
+
+def lacks_owner(table: Any, model: type[BaseModel]) -> bool:
+    """Return whether a variant does not say `belongs_to`, and the rows of its table belong to rows that have owners."""
+    is_silent = not any("belongs_to" in vars(base) for base in model.__mro__ if base is not Read)
+    return is_silent and getattr(table, "belongs_to", None) is not None and owner_field(table) is None
 
 
 def unmarked_fields(table: type[Any], model: type[BaseModel]) -> Iterator[str]:

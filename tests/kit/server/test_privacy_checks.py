@@ -207,6 +207,29 @@ def test_private_fields_of_an_owner_who_is_not_in_the_row_are_refused(model: Any
     assert f"answers with {model.__name__}, whose private fields its owner would not see" in errors_of(nothing, model)
 
 
+class Jewel(SealEntity, table=True):
+    __tablename__ = "seal_jewel"
+    belongs_to = "chest_id"
+    chest_id: int = Field(foreign_key="seal_chest.id")
+    note: str = Field(sa_column_kwargs=PRIVATE)
+
+
+class JewelRead(Read):
+    note: str = Field(sa_column_kwargs=PRIVATE)
+
+
+class JewelOfSuperusers(JewelRead):
+    belongs_to = None
+
+
+async def a_jewel() -> Jewel | None: ...
+
+
+def test_the_owner_of_a_parent_is_not_known_to_a_variant() -> None:
+    assert "JewelRead, whose private fields its owner would not see: chest_id" in errors_of(a_jewel, JewelRead)
+    assert errors_of(a_jewel, JewelOfSuperusers) == ""
+
+
 @pytest.mark.parametrize("model", [OfSuperusers, OfPerson, Chest])
 def test_private_fields_of_a_known_owner_are_accepted(model: Any) -> None:
     assert "whose private fields" not in errors_of(nothing, model)
