@@ -14,6 +14,7 @@ from kit.models.privacy import is_private, owner_field, private_fields
 from kit.models.reads import Read
 from kit.operations.dependants import dependencies_of, query_variant
 from kit.operations.route import Operation
+from kit.operations.unit_of_work import SAFE
 from kit.query import shown_values
 from kit.query.embedding import read_variant
 from kit.query.list_query import ListQuery
@@ -27,17 +28,21 @@ Shown = tuple[type[Any], type[BaseModel]]
 
 
 def rows_without_owner(entry: Entry) -> Iterator[str]:
-    """Yield an error for each entity without owners whose rows an operation for owners reads or writes."""
-    if not isinstance(entry.route, Operation) or entry.route.permission_by_method[entry.method] is not Who.OWNERS:
+    """Yield an error for each entity without owners whose rows an operation reads for owners: it would show them all.
+
+    Changes of such rows need no check, because they are refused to all but superusers.
+    """
+    if (
+        not isinstance(entry.route, Operation)
+        or entry.method not in SAFE
+        or entry.route.read_permission is not Who.OWNERS
+    ):
         return
-    used = [[query.model] for query in queries_of(entry)] + [[entity] for entity in returned_entities(entry)]
-    used += [list(entities_of(body)) for body in bodies_of(entry)]
-    for group in used:
-        if group and all(entity.belongs_to is None for entity in group):
-            name = group[0].__name__
+    for entity in dict.fromkeys([*(query.model for query in queries_of(entry)), *returned_entities(entry)]):
+        if entity.belongs_to is None:
             yield (
-                f"{entry.description} is for owners, but rows of {name} have none: write the foreign key to the user "
-                f'in {name}, as in `belongs_to = "owner_id"`; or write `Who.MEMBERS` in `allowing`.'
+                f"{entry.description} is for owners, but rows of {entity.__name__} have none: write the foreign key to "
+                f'the user in {entity.__name__}, as in `belongs_to = "owner_id"`; or write `Who.MEMBERS` in `allowing`.'
             )
 
 
@@ -173,9 +178,3 @@ def returned_entities(entry: Entry) -> Iterator[type[Entity]]:
     for part in shown_values.models_in(returned_by(entry.handler)):
         if issubclass(part, Entity) and hasattr(part, "__table__"):
             yield part
-
-
-def bodies_of(entry: Entry) -> Iterator[type[BaseModel]]:
-    """Yield the models of the bodies that a route takes, without those in their fields."""
-    for field in entry.context.dependant.body_params:
-        yield from shown_values.models_in(field.field_info.annotation)

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.parametrize("way", ["resource", "fast"], indirect=True)
 
 
 class HabitTag(HabitEntity, table=True):
-    __tablename__ = "habit_tag"
+    __tablename__ = "habit_postmark"
     name: str = Field(max_length=20)
     letters: list["HabitLetter"] = Relationship(back_populates="tag")
     best_id: int | None = Field(default=None, sa_type=BIGINT)
@@ -34,7 +34,7 @@ class HabitLetter(Deletable, HabitEntity, table=True):
     belongs_to: ClassVar[str | None] = "owner_id"
     text: str = Field(max_length=20)
     owner_id: int | None = Field(default=None, sa_type=BIGINT)
-    tag_id: int | None = Field(default=None, foreign_key="habit_tag.id", sa_type=BIGINT)
+    tag_id: int | None = Field(default=None, foreign_key="habit_postmark.id", sa_type=BIGINT)
     tag: HabitTag | None = Relationship(back_populates="letters")
 
 

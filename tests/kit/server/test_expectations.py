@@ -16,7 +16,8 @@ from tests.kit.server import test_connections
 from tests.kit.server.small import MEMBER, bearer, small_service
 from tests.kit.server.test_connections import Server, listening
 
-JSON, TOKEN = b"Content-Type: application/json\r\n", f"Authorization: {bearer(MEMBER)['Authorization']}\r\n".encode()
+JSON, TOKEN = b"Content-Type: application/json\r\n", b"Authorization: of a member\r\n"
+"""Headers; `signed` puts a token in place of `TOKEN`, which would have expired since the import."""
 BODY = b'{"name":"a"}'
 REFUSED = [
     (b"POST /notes", JSON, 401),
@@ -63,11 +64,15 @@ async def server(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
         yield server
 
 
+def signed(head: bytes) -> bytes:
+    return head.replace(b"of a member", bearer(MEMBER)["Authorization"].encode())
+
+
 async def expect(server: Server, start: bytes, headers: bytes, body: bytes = BODY) -> list[bytes]:
     """Send a head, and the body after a 100. Return the responses until the server closes the connection."""
     length = b"" if b"Content-Length" in headers or b"chunked" in headers else b"Content-Length: %d\r\n" % len(body)
     reader, writer = await server.connect()
-    writer.write(start + b" HTTP/1.1\r\nHost: test\r\nExpect: 100-continue\r\n" + headers + length + b"\r\n")
+    writer.write(signed(start + b" HTTP/1.1\r\nHost: test\r\nExpect: 100-continue\r\n" + headers + length + b"\r\n"))
     first = await reader.readuntil(b"\r\n\r\n")
     if b" 100 " in first:
         writer.write(body)
@@ -94,7 +99,7 @@ async def test_a_request_whose_head_is_accepted_gets_an_interim_response(server:
 
 
 async def test_the_same_connection_serves_the_next_request_after_the_body(server: Server) -> None:
-    head = b"POST /notes HTTP/1.1\r\nHost: test\r\nExpect: 100-continue\r\n" + JSON + TOKEN
+    head = signed(b"POST /notes HTTP/1.1\r\nHost: test\r\nExpect: 100-continue\r\n" + JSON + TOKEN)
     request = head + b"Content-Length: %d\r\n\r\n" % len(BODY) + BODY
     answer = await server.send(request, b"GET /health/live HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")
     assert [int(part[:3]) for part in answer.split(b"HTTP/1.1 ")[1:] if part[:3] != b"100"] == [200, 200]
