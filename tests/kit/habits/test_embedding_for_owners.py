@@ -15,14 +15,14 @@ from tests.kit.habits.items import HabitEntity
 pytestmark = pytest.mark.parametrize("way", ["resource", "fast"], indirect=True)
 
 
-class HabitTag(HabitEntity, table=True):
+class HabitPostmark(HabitEntity, table=True):
     __tablename__ = "habit_postmark"
     name: str = Field(max_length=20)
     letters: list["HabitLetter"] = Relationship(back_populates="tag")
     best_id: int | None = Field(default=None, sa_type=BIGINT)
     best: "HabitLetter" = Relationship(
         sa_relationship_kwargs={
-            "primaryjoin": "foreign(HabitTag.best_id) == HabitLetter.id",
+            "primaryjoin": "foreign(HabitPostmark.best_id) == HabitLetter.id",
             "viewonly": True,
             "lazy": "raise",
         }
@@ -35,7 +35,7 @@ class HabitLetter(Deletable, HabitEntity, table=True):
     text: str = Field(max_length=20)
     owner_id: int | None = Field(default=None, sa_type=BIGINT)
     tag_id: int | None = Field(default=None, foreign_key="habit_postmark.id", sa_type=BIGINT)
-    tag: HabitTag | None = Relationship(back_populates="letters")
+    tag: HabitPostmark | None = Relationship(back_populates="letters")
 
 
 class HabitLetterRead(Read):
@@ -46,13 +46,13 @@ class HabitLetterQuery(ListQuery):
     model, read = HabitLetter, HabitLetterRead
 
 
-class HabitTagRead(Read):
+class HabitPostmarkRead(Read):
     name: str
     best: HabitLetterRead | None
 
 
-class HabitTagQuery(ListQuery):
-    model, read = HabitTag, HabitTagRead
+class HabitPostmarkQuery(ListQuery):
+    model, read = HabitPostmark, HabitPostmarkRead
     includes: ClassVar[Any] = {"letters": "HabitLetterRead"}
 
 
@@ -60,15 +60,15 @@ def routers(of_letters: Who) -> tuple[APIRouter, APIRouter]:
     tags = APIRouter(prefix="/tags", route_class=allowing(read=Who.MEMBERS))
     letters = APIRouter(prefix="/letters", route_class=allowing(read=of_letters))
 
-    @tags.get("", response_model=list[HabitTagRead])
-    async def list_tags(query: Annotated[HabitTagQuery, Depends()], session: ReadSession) -> Page:
-        return await page(session, query, select(HabitTag))
+    @tags.get("", response_model=list[HabitPostmarkRead])
+    async def list_tags(query: Annotated[HabitPostmarkQuery, Depends()], session: ReadSession) -> Page:
+        return await page(session, query, select(HabitPostmark))
 
-    @tags.get("/{tag_id}", response_model=HabitTagRead)
+    @tags.get("/{tag_id}", response_model=HabitPostmarkRead)
     async def read_tag(
-        tag_id: Id, query: Annotated[HabitTagQuery, Depends(HabitTagQuery.of_one)], session: ReadSession
-    ) -> HabitTag:
-        return found(await session.get(HabitTag, tag_id, options=query.loading))
+        tag_id: Id, query: Annotated[HabitPostmarkQuery, Depends(HabitPostmarkQuery.of_one)], session: ReadSession
+    ) -> HabitPostmark:
+        return found(await session.get(HabitPostmark, tag_id, options=query.loading))
 
     @letters.get("", response_model=list[HabitLetterRead])
     async def list_letters(query: Annotated[HabitLetterQuery, Depends()], session: ReadSession) -> Page:
@@ -81,7 +81,7 @@ def routers(of_letters: Who) -> tuple[APIRouter, APIRouter]:
 async def tag(database: Database) -> int:
     """Provide a tag with three letters: of a member, deleted, and of another member. The best one is the last."""
     async with database.write() as session:
-        tag = HabitTag(name="post")
+        tag = HabitPostmark(name="post")
         session.add(tag)
         await session.flush()
         letters = [
@@ -127,8 +127,8 @@ async def test_a_required_row_that_may_be_left_out_is_refused_at_start(serve: Se
     router = APIRouter(prefix="/best", route_class=allowing(read=Who.MEMBERS))
 
     @router.get("/{tag_id}", response_model=TagWithBest)
-    async def read_best(tag_id: Id, session: ReadSession) -> HabitTag:
-        return found(await session.get(HabitTag, tag_id))
+    async def read_best(tag_id: Id, session: ReadSession) -> HabitPostmark:
+        return found(await session.get(HabitPostmark, tag_id))
 
     says = (
         r"TagWithBest\.best is required, but its HabitLetter is left out of responses when it is softly deleted or "
