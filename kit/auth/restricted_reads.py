@@ -33,6 +33,7 @@ from sqlalchemy.sql.compiler import Compiled, SQLCompiler
 
 from kit.auth.own_rows import PlainTable, select_own
 from kit.auth.owners import OwnershipError, entity_of
+from kit.models.sqlite_expressions import compile_update
 
 OWN_ROWS = "kit_own_rows"
 """The execution option by which a statement is compiled to return only rows of the principal."""
@@ -161,6 +162,13 @@ def render_rows_to_change(statement: RowsToChange, compiler: SQLCompiler, **opti
 def render_update(statement: Update, compiler: SQLCompiler, **options: Any) -> str:
     with rendering_change(compiler, statement.table):
         return compiler.visit_update(statement, **options)
+
+
+@compiles(Update, "sqlite")
+def render_update_on_sqlite(statement: Update, compiler: SQLCompiler, **options: Any) -> Any:
+    """Do `render_update` with `compile_update`, which this replaces: SQLAlchemy calls one function for a dialect."""
+    with rendering_change(compiler, statement.table):
+        return compile_update(statement, compiler, **options)
 
 
 @compiles(Delete)
