@@ -247,8 +247,21 @@ class EnumColumn(TypeDecorator[Any]):
         return self.members.get(value, value)
 
 
+class StoredContext(dict[str, Any]):
+    """The context of the validation of stored JSON: models have the names or the aliases of their fields.
+
+    They may have computed fields too, in the result of `model_dump`.
+    """
+
+
+STORED = StoredContext()
+
+
 class JsonColumn(TypeDecorator[Any]):
-    """JSON values of the type that `adapter` validates. JSON's null is stored as NULL."""
+    """JSON values of the type that `adapter` validates. JSON's null is stored as NULL.
+
+    Models are stored by the names of their fields, without computed fields.
+    """
 
     impl = JSON
     cache_ok = True
@@ -266,14 +279,20 @@ class JsonColumn(TypeDecorator[Any]):
 
     def as_json(self, value: Any) -> Any:
         """Return the JSON that is stored for a value: an instance of the type, or the result of its `model_dump`."""
-        return None if value is None else self.adapter.dump_python(self.adapter.validate_python(value), mode="json")
+        if value is None:
+            return None
+        return self.adapter.dump_python(self.read(value), mode="json", by_alias=False, exclude_computed_fields=True)
+
+    def read(self, value: Any) -> Any:
+        """Return the validated value. Raises a ValidationError."""
+        return self.adapter.validate_python(value, by_name=True, by_alias=True, context=STORED)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Any:
         """Return the validated value, or the stored JSON if it is not valid by the current type."""
         if value is None:
             return None
         try:
-            return self.adapter.validate_python(value)
+            return self.read(value)
         except ValidationError:
             return value
 

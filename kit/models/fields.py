@@ -9,7 +9,15 @@ from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, TypeAdapter, ValidationError, create_model
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    GetCoreSchemaHandler,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    create_model,
+)
 from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, PydanticUndefined, core_schema
 
@@ -25,6 +33,7 @@ from kit.models.annotations import (
 )
 from kit.models.bound_checks import refuse_unsuitable
 from kit.models.bounds import combined, digits_of, missing_bounds, patterns_to_check, without_bounds
+from kit.models.columns import StoredContext
 from kit.models.json_forms import WRITTEN, DecimalForm, JSONForm, ResponseForm
 from kit.models.kinds import Shape, shape_of
 
@@ -43,14 +52,31 @@ class StrictModel(Movable):
     model: type[BaseModel]
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_before_validator_function(self.read, handler(source))
+        return core_schema.with_info_before_validator_function(self.read, handler(source))
 
-    def read(self, value: object) -> object:
+    def read(self, value: object, info: ValidationInfo) -> object:
         if not isinstance(value, dict):
             return value  # an instance, or an error of the model
-        checked = strict_variant(self.model).model_validate(value)
+        variant, context = strict_variant(self.model), info.context
+        if isinstance(context, StoredContext):
+            given = {name: part for name, part in value.items() if name not in self.model.model_computed_fields}
+            checked = variant.model_validate(given, by_name=True, by_alias=True, context=context)
+        else:
+            checked = variant.model_validate(value, context=context)
         given = {name: getattr(checked, name) for name in checked.model_fields_set}
-        return self.model.model_validate(given, by_name=True, by_alias=False)
+        read = self.model.model_validate(given, by_name=True, by_alias=False)
+        for name, field in changed_defaults(self.model).items():
+            if name not in given:
+                read.__dict__[name] = field.get_default()
+        return read
+
+
+@cache
+def changed_defaults(model: type[BaseModel]) -> Mapping[str, FieldInfo]:
+    """Return the fields of the strict variant of a model whose defaults have another form, such as 1.1 for 1.10."""
+    fields = strict_variant(model).model_fields
+    own = model.model_fields
+    return {name: field for name, field in fields.items() if repr(field.default) != repr(own[name].default)}
 
 
 @cache

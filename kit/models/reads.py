@@ -85,7 +85,7 @@ class Read(SQLModel):
     def of(cls, row: object) -> Self:
         """Return the read variant of a row. If a stored value breaks a rule of the fields, no field is validated."""
         try:
-            read = cls.model_validate(row, from_attributes=True)
+            read = cls.model_validate(row, from_attributes=True, by_name=True, by_alias=True)
         except ValidationError as failure:
             log.warning("A stored %s breaks a rule of its fields: %s", type(row).__name__, _names(failure))
             read = cls.model_construct(**{name: getattr(row, name) for name in cls.model_fields})

@@ -7,20 +7,21 @@ begins with the field.
 from copy import copy
 from typing import Any, get_origin
 
-from pydantic import Json, TypeAdapter
+from pydantic import BaseModel, Json, TypeAdapter
 from pydantic.fields import FieldInfo
 from sqlalchemy import Boolean, Column, Float, Integer, LargeBinary, Table, Uuid
 from sqlalchemy.types import NullType, TypeEngine
 from sqlmodel import AutoString, Field, SQLModel
 
 from kit.models.annotations import Derived, annotated, has_explicit_type, rules_of
+from kit.models.bound_checks import within
 from kit.models.bounds import digits_of
 from kit.models.columns import BIGINT, DecimalColumn, DurationColumn, EnumColumn, JsonColumn, TextColumn, text_type
 from kit.models.decimal_rules import apply_decimal_rules
 from kit.models.explicit_types import suitable_type, unsuitable
 from kit.models.indexes import refuse_json_entries, refuse_long_entries, widen_indexes
 from kit.models.json_values import MAX_INTEGER, MIN_INTEGER
-from kit.models.kinds import Shape, option, shape_of_field
+from kit.models.kinds import Shape, option, shape_of, shape_of_field
 from kit.models.moments import DateColumn, MomentColumn, TimeColumn
 from kit.models.server_defaults import convert_default
 from kit.models.table_checks import add_check
@@ -40,7 +41,25 @@ def type_columns(entity: type[SQLModel]) -> None:
         stored = column_type(field)
         if stored is None:
             raise TypeError(unknown_type(entity, name, field))
+        if isinstance(stored, JsonColumn):
+            refuse_excluded(entity, name, field.annotation, frozenset())
         field.metadata = [*with_type(field.metadata, stored), Derived()]
+
+
+def refuse_excluded(entity: type[SQLModel], name: str, annotation: Any, seen: frozenset[Any]) -> None:
+    """Raise a TypeError if a model that is stored as JSON has a field with `exclude`, which would not be stored."""
+    plain = shape_of(annotation).plain
+    if plain in seen:
+        return
+    if isinstance(plain, type) and issubclass(plain, BaseModel):
+        for key, field in plain.model_fields.items():
+            if field.exclude or field.exclude_if is not None:
+                raise TypeError(
+                    f"{entity.__name__}.{name} stores {plain.__name__}, whose field {key} has `exclude`, and would not "
+                    "be stored: leave `exclude` out, and show another model without the field."
+                )
+    for part, _ in within(plain, seen):
+        refuse_excluded(entity, name, part, seen | {plain})
 
 
 def unknown_type(entity: type[SQLModel], name: str, field: FieldInfo) -> str:

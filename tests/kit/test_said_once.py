@@ -10,6 +10,7 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import pytest
 from pydantic import AfterValidator, BaseModel, NaiveDatetime, SecretStr
+from pydantic import Field as PydanticField
 from sqlalchemy import TIMESTAMP, Column, DateTime, MetaData, PickleType, Table
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import registry
@@ -236,6 +237,25 @@ def test_a_member_that_is_no_more_in_its_enum_is_shown_as_it_is_stored() -> None
 def test_json_that_breaks_a_rule_of_today_is_shown_as_it_is_stored() -> None:
     stored: Any = table_of(list[int]).c.value.type
     assert stored.process_result_value(["old"], None) == ["old"]
+
+
+class Secretive(BaseModel):
+    number: int = PydanticField(default=1, exclude=True)
+
+
+class Recursive(BaseModel):
+    below: "list[Recursive]"
+
+
+@pytest.mark.parametrize("annotation", [Secretive, list[Secretive | int], dict[str, Secretive] | None])
+def test_a_model_whose_field_would_not_be_stored_is_refused(annotation: Any) -> None:
+    with pytest.raises(TypeError, match=r"Once\d+\.value stores Secretive, whose field number has `exclude`"):
+        entity_of(annotation)
+
+
+def test_a_recursive_model_is_stored_without_computed_fields() -> None:
+    stored: Any = table_of(Recursive).c.value.type
+    assert stored.as_json(Recursive(below=[Recursive(below=[])])) == {"below": [{"below": []}]}
 
 
 class Inner(BaseModel):

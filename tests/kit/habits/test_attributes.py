@@ -1,11 +1,12 @@
 """Attributes of tables: values that the database computes, names in JSON, and methods of the table class."""
 
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Annotated, Any
 
 import pytest
 from fastapi import APIRouter, Depends
-from pydantic import ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, computed_field, model_validator
 from pydantic.alias_generators import to_camel
 from sqlalchemy import JSON, Column, Computed, String, event, func, inspect
 from sqlalchemy.ext.asyncio import AsyncAttrs
@@ -520,3 +521,66 @@ async def test_a_value_that_is_not_valid_is_not_set(way: str) -> None:
     with pytest.raises(ValidationError):
         gate.text = ""
     assert (gate.text, inspect(gate).attrs.text.history.added) == ("tea", ["tea"])
+
+
+class Doorplate(BaseModel):
+    """A model within a field, whose names in JSON are others than in Python."""
+
+    model_config = ConfigDict(alias_generator=to_camel)
+
+    first_name: str
+    fee: Decimal = Decimal("1.10")
+
+    @computed_field
+    def shout(self) -> str:
+        return self.first_name.upper()
+
+
+class HouseBase(SQLModel):
+    plate: Doorplate
+    others: list[Doorplate] = Field(default=[])
+
+
+class HabitHouse(HouseBase, HabitEntity, table=True):
+    """A table with models in its fields."""
+
+    __tablename__ = "habit_house"
+
+
+class HabitHouseCreate(HouseBase, Body):
+    """A new house."""
+
+
+class HabitHouseUpdate(HabitHouseCreate, Changes):
+    """Changes to a house."""
+
+
+class HabitHouseRead(HouseBase, Read):
+    """A house."""
+
+
+@pytest.mark.parametrize("is_dumped", [True, False])
+async def test_a_model_in_a_field_is_read_as_it_was_stored(router: APIRouter, serve: Serve, is_dumped: bool) -> None:
+    @router.post("/houses", response_model=HabitHouseRead)
+    async def create(new: HabitHouseCreate, session: Session) -> HabitHouse:
+        house = HabitHouse.model_validate(new)
+        session.add(house)
+        return house
+
+    @router.post("/changes", response_model=HabitHouseRead)
+    async def change(changes: HabitHouseUpdate, session: Session) -> Any:
+        house = found(await session.get(HabitHouse, 1))
+        assert isinstance(house.plate, Doorplate)
+        house.sqlmodel_update(changes.model_dump(exclude_unset=True) if is_dumped else changes)
+        return house
+
+    @router.get("/houses", response_model=HabitHouseRead)
+    async def read(session: ReadSession) -> HabitHouse:
+        return found(await session.get(HabitHouse, 1))
+
+    client = await serve(router)
+    for name, path, fee in (("tea", "/houses", {}), ("cup", "/changes", {"fee": "1.10"})):
+        sent = {"plate": {"firstName": name, **fee}, "others": [{"firstName": "a", "fee": "2.5"}]}
+        shown = (await client.post(path, json=sent)).json()
+        assert shown["plate"] == {"firstName": name, "fee": "1.1", "shout": name.upper()}
+        assert (await client.get("/houses")).json() == shown
