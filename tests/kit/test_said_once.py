@@ -125,7 +125,7 @@ def test_a_check_without_a_name_is_named_after_its_fields_and_replaces_no_other(
 def test_a_moment_is_stored_in_utc_however_its_column_is_declared(stored: Any, is_column: bool) -> None:
     options: Any = {"sa_column": Column("other", stored)} if is_column else {"sa_type": stored}
     table = table_of(datetime, **options)
-    assert type(table.c["other" if is_column else "value"].type) is UTCDateTime
+    assert isinstance(table.c["other" if is_column else "value"].type, UTCDateTime)
 
 
 @pytest.mark.parametrize("stored", [postgresql.TIMESTAMP(precision=0), SQLITE_MOMENT])
