@@ -25,6 +25,7 @@ from kit import Database, Service
 from kit.database.comparison import PLUGINS
 from kit.database.migrating import engine_for
 from kit.database.type_rendering import render_type
+from kit.models.columns import DecimalColumn
 from kit.models.naming import NAMES
 from tests.clients import client_of
 from tests.engines import Client, empty, url_for
@@ -287,6 +288,8 @@ def test_the_refusal_of_a_type_says_what_to_write_instead(stored: Any, error: st
         (str, sa.String(5).with_variant(sa.String(5, collation="de-x-icu"), "postgresql")),
         (Decimal, sa.Numeric(10, 2).with_variant(sa.BigInteger(), "sqlite")),
         (NaiveDatetime, sa.DateTime()),
+        (Decimal, DecimalColumn(5, 5, is_fixed=False)),
+        (Colour, sa.Enum(Colour)),  # refused at start, as in other tables
     ],
 )
 def test_a_type_of_the_application_or_of_one_database_is_used_as_it_is(annotation: Any, stored: Any) -> None:
