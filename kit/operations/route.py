@@ -30,6 +30,10 @@ from kit.query.parameters import DeclaredParameters
 from kit.runtime import runtime_of
 
 
+VERBS = frozenset({"list", "bulk", "create", "read", "replace", "update", "delete"})
+"""The first words of the names of handlers, which names of resources may contain too."""
+
+
 def operation_id(route: Any) -> str:
     """Return a short and stable operation id: `invoices-create` for `create_invoice` with the tag `invoices`.
 
@@ -59,10 +63,26 @@ def _noun_of(route: Any, tag: list[str]) -> list[str]:
 
 
 def _without_noun(name: list[str], tag: list[str], noun: list[str]) -> list[str]:
-    """Return the words of a handler's name without the name of the resource in singular or plural."""
-    nouns = {form for word in tag for form in (word, word.removesuffix("s"), word.removesuffix("es"))} | {*noun}
-    nouns |= {re.sub("ies$", "y", word) for word in tag}
+    """Return the words of a handler's name without the name of the resource in singular or plural.
+
+    A verb that the name of the resource contains is removed with the resource only: `read_message_read` is `read`.
+    """
+    nouns = {form for word in tag for form in _forms(word)} | {*noun}
+    for phrase in filter(None, (noun, tag)):
+        places = [place for place in range(len(name)) if _is_phrase(name[place : place + len(phrase)], phrase)]
+        if places:
+            rest = name[: places[-1]] + name[places[-1] + len(phrase) :]
+            return [word for word in rest if word in VERBS or word not in nouns]
     return [word for word in name if word not in nouns]
+
+
+def _is_phrase(words: list[str], phrase: list[str]) -> bool:
+    return len(words) == len(phrase) and all(word in _forms(other) for word, other in zip(words, phrase, strict=True))
+
+
+def _forms(word: str) -> set[str]:
+    """Return a word, and what may be its singular."""
+    return {word, word.removesuffix("s"), word.removesuffix("es"), re.sub("ies$", "y", word)}
 
 
 class Operation(APIRoute):

@@ -291,6 +291,25 @@ async def test_an_operation_id_has_the_noun_once_whatever_its_plural() -> None:
     assert paths["/meadow/geese"]["post"]["operationId"] == "meadow-create-goose"
 
 
+async def test_a_verb_in_the_name_of_a_resource_stays_in_its_operation_ids() -> None:
+    router = APIRouter(prefix="/message-reads", tags=["message reads"], route_class=allowing(read=Who.MEMBERS))
+
+    async def nothing() -> None: ...
+
+    for name, method, path in (
+        ("list_message_reads", "GET", "/"),
+        ("bulk_create_message_reads", "POST", "/bulk"),
+        ("read_message_read", "GET", "/{message_read_id}"),
+        ("update_message_read", "PATCH", "/{message_read_id}"),
+        ("mark_reads", "PUT", "/"),
+    ):
+        router.add_api_route(path, nothing, methods=[method], name=name)
+    paths = small_service(router).openapi()["paths"]
+    ids = {operation["operationId"] for path in paths.values() for operation in path.values()}
+    expected = {"list", "bulk-create", "read", "update", "mark"}
+    assert {f"message-reads-{verb}" for verb in expected} <= ids
+
+
 class Meeting(Body):
     """A body of which no example can be made: no code matches."""
 
