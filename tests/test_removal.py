@@ -13,6 +13,8 @@ from kit.scaffolding.errors import NotWrittenError
 from kit.scaffolding.project import Project
 from kit.scaffolding.pruning import pruned
 from kit.scaffolding.removal import Removal, remove
+from kit.scaffolding.resource_arguments import ResourceArguments
+from kit.scaffolding.writing import write
 from tests.live import PROJECT
 from tests.test_new_service import copied
 
@@ -37,6 +39,24 @@ def test_a_resource_that_others_need_is_refused(name: str, says: str) -> None:
 @pytest.mark.parametrize("name", ["post", "item", "power_transfer", "stock_transfer", "overview", "dashboard"])
 def test_a_resource_that_no_other_needs_can_be_removed(name: str) -> None:
     Removal(Project(PROJECT), name).check()
+
+
+@pytest.mark.parametrize("name", ["address", "resource", "service", "database"])
+def test_a_name_inside_of_functions_of_main_is_no_use_of_a_resource(name: str, tmp_path: Path) -> None:
+    project = Project(copied(tmp_path / "source"))
+    write(project, ResourceArguments(name).resource(project))
+    removal = Removal(Project(project.folder), name)
+    removal.check()
+    assert removal.files[project.main] == project.source
+
+
+def test_a_name_that_main_has_twice_is_to_be_changed_there(tmp_path: Path) -> None:
+    source = copied(tmp_path / "source")
+    (source / "heroes/measure.py").write_text('"""Measures."""\n')
+    with pytest.raises(
+        NotWrittenError, match=r"for something else too: give that another name there first, as in `import"
+    ):
+        Removal(Project(source), "measure").check()
 
 
 def test_a_removed_resource_leaves_nothing_and_a_migration_drops_its_table(
@@ -104,6 +124,13 @@ def test_the_command_says_why_nothing_was_removed(monkeypatch: pytest.MonkeyPatc
         ("from shop.a import A\n@A\ndef f():\n    use()\nwith A() as b:\n    use()\nC = 1", "C = 1"),
         ("from shop.a import A\ndef h():\n    use()\ndef f():\n    h(A)\ndef g():\n    use()", "def g():\n    use()"),
         ("from shop.a import A\nx, y = A, 1\nuse(y)\nz = (1, *A)", "z = (1,)"),
+        ("from shop import a\nALL = (a, 1)\nx = [a.b for a in ALL]", "ALL = (1,)\nx = [a.b for a in ALL]"),
+        ("from shop import a\ndef f(x):\n    a = x\n    use(a)", "def f(x):\n    a = x\n    use(a)"),
+        ("from shop import a\ndef f(a):\n    use(a)", "def f(a):\n    use(a)"),
+        (
+            "from shop.a import A\ndef f():\n    return A()\ndef test_f(f):\n    use(f)\ndef g():\n    use()",
+            "def g():\n    use()",
+        ),
     ],
 )
 def test_what_depends_on_a_removed_module_is_pruned(before: str, after: str) -> None:

@@ -29,7 +29,6 @@ from kit.operations.unit_of_work import Handle, perform
 from kit.query.parameters import DeclaredParameters
 from kit.runtime import runtime_of
 
-
 VERBS = frozenset({"list", "bulk", "create", "read", "replace", "update", "delete"})
 """The first words of the names of handlers, which names of resources may contain too."""
 

@@ -24,6 +24,7 @@ from kit.scaffolding.source_edits import (
 
 Block = ast.If | ast.For | ast.AsyncFor | ast.While | ast.With | ast.AsyncWith | ast.Try
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+Comprehension = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
 
 
 @dataclass
@@ -84,7 +85,9 @@ class Pruner:
         outside: list[ast.AST] = [*node.decorator_list]
         outside += node.bases if isinstance(node, ast.ClassDef) else [node.args, *filter(None, [node.returns])]
         before, edits = set(self.lost), len(self.edits)
-        if any(map(self.uses, outside)) or not self.block(node.body) or self.returns_lost(node):
+        is_lost = any(map(self.uses, outside))
+        self.lost -= self.own_names(node)
+        if is_lost or not self.block(node.body) or self.returns_lost(node):
             del self.edits[edits:]
             self.lost = {*before, node.name}
             return self.remove(node)
@@ -136,7 +139,25 @@ class Pruner:
 
     def uses(self, node: ast.AST) -> bool:
         """Return whether a node uses a lost name, or a path of a removed resource."""
-        return any(self.is_lost(one) for one in ast.walk(node))
+        return any(self.is_lost(one) for one in self.visible(node, frozenset()))
+
+    def visible(self, node: ast.AST, hidden: frozenset[str]) -> Iterator[ast.AST]:
+        """Yield a node and the nodes below it, except names that a function or comprehension has itself."""
+        hidden |= self.own_names(node)
+        if not (isinstance(node, ast.Name) and node.id in hidden):
+            yield node
+        for child in ast.iter_child_nodes(node):
+            yield from self.visible(child, hidden)
+
+    def own_names(self, node: ast.AST) -> set[str]:
+        """Return the names that a function or comprehension assigns; of parameters, those that are no fixtures here."""
+        if isinstance(node, Comprehension):
+            return {name for part in node.generators for name in bound(part.target)}
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            return set()
+        fixtures = {one.name for one in self.source.tree.body if isinstance(one, Definition)}
+        parameters = {one.arg for one in ast.walk(node.args) if isinstance(one, ast.arg)} - fixtures
+        return parameters | {name for part in node.body for name in bound(part)}
 
     def is_lost(self, node: ast.AST) -> bool:
         if isinstance(node, ast.Name):
@@ -172,8 +193,8 @@ def has_import(node: ast.stmt) -> bool:
     return any(isinstance(one, ast.Import | ast.ImportFrom) for one in ast.walk(node))
 
 
-def bound(node: ast.stmt) -> Iterator[str]:
-    """Yield the names that a statement assigns."""
+def bound(node: ast.AST) -> Iterator[str]:
+    """Yield the names that a statement or target assigns."""
     for one in ast.walk(node):
         if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store):
             yield one.id

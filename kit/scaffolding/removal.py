@@ -51,6 +51,11 @@ class Removal:
         accounts = [name for name in options_of(folder).get("accounts", ()) if name in modules]
         if self.name in self.relations.with_needs(accounts):
             raise NotWrittenError(f"The accounts need {self.name}: without it nobody could log in.")
+        if self.name in self.project.names_in_main:
+            raise NotWrittenError(
+                f"main.py uses the name {self.name} for something else too: give that another name there first, as in "
+                f"`import … as other_{self.name}`."
+            )
         users = [*self.relations.dependents(self.name)]
         paths = [modules[name] for name in users] + [
             path for path in sorted(folder.glob("*.py")) if path.stem != "demo"

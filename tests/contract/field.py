@@ -89,6 +89,14 @@ class Field:
             yield from self.integers(turn, example)
         if self.is_a("string"):
             yield from self.texts(turn, number, example)
+        yield from self.others(turn, example)
+
+    def others(self, turn: int, example: object) -> Iterator[object]:
+        """Yield variations of an object or array, and the example itself."""
+        if isinstance(example, dict):
+            yield example | {"turn": turn}
+        if isinstance(example, list):
+            yield example * (turn + 1)
         if example is not None:
             yield example
 
@@ -113,7 +121,8 @@ class Field:
             }.get(form, [])
         if example is not None:
             yield from (f"{number}{example}", f"{example}{number}", f"{example}-{number}", f"{example} {number}")
-        yield from (f"{number} words", f"w{number}", f"W-{number}", f"w{number}@example.com", str(number))
+        clock = (NEW_YEAR + timedelta(minutes=turn)).time().isoformat()
+        yield from (f"{number} words", f"w{number}", f"W-{number}", f"w{number}@example.com", str(number), clock)
 
 
 def resolved(document: Json, node: Json) -> Json:

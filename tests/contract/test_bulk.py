@@ -31,7 +31,7 @@ async def test_a_bulk_creates_its_elements_in_order(client: Client, resource: Re
     made = answer.json()
     assert len(await resource.all(client)) == before + len(made) == before + 5
     for body, thing in zip(sent, made, strict=True):
-        shown = not_empty(body.keys() & thing.keys())
+        shown = body.keys() & thing.keys()  # none, if a resource has nothing but an optional reference
         assert {name: thing[name] for name in shown} == {name: body[name] for name in shown}
         assert (await client.get(resource.path, params={"id": thing["id"]})).json() == [thing]
 
