@@ -26,6 +26,7 @@ from tests.contract import (
     test_lists,
     test_messages,
     test_preconditions,
+    visit,
     workshop,
 )
 from tests.contract.answer import watching
@@ -35,12 +36,12 @@ from tests.engines import Client
 pytestmark = pytest.mark.slow
 
 client, database = application.client, application.database
-NEW = (workshop, gadget, repair)
+NEW = (workshop, gadget, repair, visit)
 MODULES = (
     *(test_messages, test_json, test_bodies, test_bulk, test_preconditions),
     *(test_lists, test_filters, test_idempotency, test_docs, test_declarations),
 )
-TABLES = [SQLModel.metadata.tables[name] for name in ("workshop", "gadget", "repair")]
+TABLES = [SQLModel.metadata.tables[name] for name in ("workshop", "gadget", "repair", "visit")]
 configure_mappers()
 for table in TABLES:
     SQLModel.metadata.remove(table)  # the service has them only during the tests of this module
