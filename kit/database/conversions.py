@@ -113,6 +113,41 @@ def integer_of_text(c: str, _: Kind, new: Kind) -> Conversion:
     )
 
 
+def decimal_of_text(c: str, _: Kind, new: Kind) -> Conversion:
+    """Return the conversion of text such as `-12.5`. It refuses to round, leading zeros, and other notations."""
+    whole, places = new.whole or 0, new.places or 0
+    number = f"ltrim({c}, '-')"
+    point = f"instr({number} || '.', '.')"
+    left, right = f"substr({number}, 1, {point} - 1)", f"substr({number}, {point} + 1)"
+    digits = f"CAST({left} || substr({right} || '{'0' * places}', 1, {places}) AS INTEGER)"
+    wrong = (
+        f"{c} NOT IN ({number}, '-' || {number})",
+        f"{left} = ''",
+        f"{left} || {right} GLOB '*[^0-9]*'",
+        f"{number} GLOB '*.'",
+        f"{left} GLOB '0?*'",
+        f"length(ltrim({left}, '0')) > {whole}",
+        f"length(rtrim({right}, '0')) > {places}",
+        f"{c} GLOB '-*' AND {digits} = 0",
+    )
+    integers = f"(0|[1-9][0-9]{{0,{whole - 1}}})" if whole else "0"
+    return Conversion(
+        f"CASE WHEN {c} GLOB '-*' THEN -1 ELSE 1 END * {digits}",
+        f"CAST({c} AS numeric({whole + places}, {places}))",
+        " OR ".join(wrong),
+        f"{c} !~ '^-?{integers}([.][0-9]{{0,{places}}}0*)?$' OR {c} ~ '^-0([.]0*)?$|[.]$'",
+    )
+
+
+def text_of_decimal(c: str, old: Kind, _: Kind) -> Conversion:
+    """Return the conversion to text with all decimal places."""
+    places = old.places or 0
+    unit = 10**places
+    fraction = f" || '.' || substr('{'0' * places}' || (abs({c}) % {unit}), -{places})" if places else ""
+    sign = f"CASE WHEN {c} < 0 THEN '-' ELSE '' END"
+    return Conversion(f"{sign} || (abs({c}) / {unit}){fraction}", f"CAST(round({c}, {places}) AS text)")
+
+
 def date_of_text(c: str, _: Kind, __: Kind) -> Conversion:
     shape = "^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$"
     day = f"substr({c}, 9, 2)"
@@ -182,6 +217,8 @@ DECIMALS: dict[tuple[str, str], Callable[[str, Kind, Kind], Conversion]] = {
     ("decimal", "float"): floating,
     ("numeric", "decimal"): rounded,
     ("decimal", "numeric"): to_numeric,
+    ("text", "decimal"): decimal_of_text,
+    ("decimal", "text"): text_of_decimal,
 }
 RULES: dict[tuple[str, str], Rule] = {
     ("numeric", "numeric"): rescaled,

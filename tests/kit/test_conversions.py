@@ -112,6 +112,10 @@ def decimal(whole: int, places: int, *, is_fixed: bool = True) -> DecimalColumn:
 TEXT, JSON, ZONED = text_type(100), JsonColumn(TypeAdapter(dict[str, int])), UTCDateTime()
 IDENT = UUID("0198a1b2-c3d4-7e5f-8a6b-7c8d9e0f1a2b")
 SPAN = timedelta(days=400, seconds=5, microseconds=999_999)
+NO_MONEY = [
+    *("", "-", ".", "1.", ".5", "-.5", "--1", "1-", "+1", " 1", "1 ", "1e2", "1,5", "1.2.3", "NaN", "x", "\u0661"),
+    *("007", "00", "-0", "-0.00", "1.005", "0.001000", "100000000", "123456789012345678901234567890"),
+]
 NOON = datetime(2024, 1, 19, 12, tzinfo=UTC)
 
 
@@ -141,6 +145,17 @@ NOON = datetime(2024, 1, 19, 12, tzinfo=UTC)
         (sa.Boolean(), Integer(), [False, True], [0, 1]),
         (sa.Numeric(10, 2), MoneyColumn(), [Decimal("12.50"), Decimal("-0.01")], [Decimal("12.50"), Decimal("-0.01")]),
         (sa.Interval(), DurationColumn(), [SPAN, -SPAN, timedelta(0)], [SPAN, -SPAN, timedelta(0)]),
+        (
+            TEXT,
+            MoneyColumn(),
+            ["12.50", "-3", "0.1000", "-0.01", "99999999.99"],
+            [Decimal("12.50"), Decimal("-3.00"), Decimal("0.10"), Decimal("-0.01"), Decimal("99999999.99")],
+        ),
+        (MoneyColumn(), TEXT, [Decimal("12.50"), Decimal("-0.01"), Decimal("0.00")], ["12.50", "-0.01", "0.00"]),
+        (TEXT, decimal(18, 0), ["-12", "0.0"], [Decimal(-12), Decimal(0)]),
+        (decimal(18, 0), TEXT, [Decimal(-12)], ["-12"]),
+        (TEXT, decimal(9, 9, is_fixed=False), ["1.5", "0"], [Decimal("1.5"), Decimal(0)]),
+        (decimal(9, 9, is_fixed=False), TEXT, [Decimal("1.5")], ["1.500000000"]),
     ],
 )
 async def test_values_are_converted_to_another_type(
@@ -174,6 +189,9 @@ async def test_values_are_converted_to_another_type(
         (TEXT, sa.Uuid(), ["10", str(IDENT), "g" * 32], 2),
         (Integer(), sa.Boolean(), [0, 1, 2], 1),
         (sa.Numeric(10, 4), sa.Numeric(10, 2), [Decimal("1.2500"), Decimal("1.2525")], 1),
+        (TEXT, MoneyColumn(), ["1.50", *NO_MONEY], len(NO_MONEY)),
+        (TEXT, decimal(18, 0), ["1", "1.5", "1."], 2),
+        (TEXT, decimal(0, 2), ["0.25", "1.25"], 1),
     ],
 )
 async def test_values_that_would_change_are_refused_with_the_number_of_rows(
@@ -196,7 +214,7 @@ async def test_values_that_would_change_are_refused_with_the_number_of_rows(
     [
         (Integer(), DurationColumn(), 90),
         (TEXT, JSON, "few words"),
-        (TEXT, MoneyColumn(), "12.50"),
+        (TEXT, decimal(30, 10), "12.50"),
         (DurationColumn(), sa.BigInteger(), timedelta(seconds=1)),
     ],
 )
