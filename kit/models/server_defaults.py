@@ -28,6 +28,7 @@ from sqlalchemy import (
     LargeBinary,
     String,
     Text,
+    TextClause,
     Time,
     Uuid,
     literal,
@@ -124,6 +125,15 @@ def convert_default(entity: Any, name: str, column: Column[Any], field: FieldInf
             f"and PostgreSQL: write a literal, or `default=` or `default_factory=`, which Python computes."
         )
     column.server_default = DefaultClause(made)
+
+
+def convert_texts(column: Column[Any], field: FieldInfo) -> None:
+    """Replace texts in `FUNCTIONS` that an INSERT or UPDATE executes for a column (`default`, `onupdate`)."""
+    for executed in (column.default, column.onupdate):
+        expression: Any = getattr(executed, "arg", None)
+        text = expression.text.strip().lower() if isinstance(expression, TextClause) else ""
+        if found := FUNCTIONS.get((str(shape_of_field(field).kind), text)):
+            cast(Any, executed).arg = PerDatabase(*found)
 
 
 def sql_of(expression: Any) -> str:

@@ -23,7 +23,7 @@ from kit.models.indexes import refuse_json_entries, refuse_long_entries, widen_i
 from kit.models.json_values import MAX_INTEGER, MIN_INTEGER
 from kit.models.kinds import Shape, option, shape_of, shape_of_field
 from kit.models.moments import DateColumn, MomentColumn, TimeColumn
-from kit.models.server_defaults import convert_default
+from kit.models.server_defaults import convert_default, convert_texts
 from kit.models.table_checks import add_check
 from kit.models.texts import ADDRESS_LENGTHS
 
@@ -153,8 +153,9 @@ def complete_table(entity: Any, table: Table) -> None:
 
 
 def complete_column(entity: Any, table: Table, name: str, column: Column[Any]) -> None:
-    """Convert the default of the database, and add a CHECK, which keys do not need."""
+    """Convert the defaults that the database computes, and add a CHECK, which keys do not need."""
     convert_default(entity, name, column, entity.model_fields[name])
+    convert_texts(column, entity.model_fields[name])
     if not column.foreign_keys and not column.primary_key:
         add_check(table, column, entity.model_fields[name])
 
