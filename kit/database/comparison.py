@@ -18,7 +18,7 @@ from sqlalchemy.sql.elements import TextClause, conv
 from sqlalchemy.types import SchemaType, TypeEngine
 
 from kit.database.declared_types import declared_in
-from kit.database.default_comparison import alter_defaults
+from kit.database.default_comparison import alter_defaults, lengthened_moments
 from kit.database.definitions import Definitions, Named, model_definitions, stored_definitions
 from kit.database.revision_operations import AutoincrementOp, CheckOp, StatementsOp, conditions_of
 from kit.database.search_indexes import names_of_parts
@@ -193,6 +193,12 @@ def compare_code(context: AutogenContext, found: ops.UpgradeOps, _: Any) -> Prio
     return DONE
 
 
+def compare_moments(context: AutogenContext, found: ops.UpgradeOps, _: Any) -> PriorityDispatchResult:
+    """Append the UPDATEs of times that a former default of SQLite has stored in another form."""
+    found.ops += lengthened_moments(*definitions(context))
+    return DONE
+
+
 def ignore_search(context: AutogenContext, found: ops.UpgradeOps, _: Any) -> PriorityDispatchResult:
     """Remove the operations that drop search indexes: `ensure_search` maintains these after every upgrade."""
     assert context.connection is not None
@@ -211,6 +217,7 @@ def setup(plugin: Plugin) -> None:
     plugin.add_autogenerate_comparator(compare_defaults, "table", "kit.defaults", priority=last)
     plugin.add_autogenerate_comparator(compare_checks, "table", "kit.checks", priority=last)
     plugin.add_autogenerate_comparator(compare_indexes, "table", "kit.indexes", priority=last)
+    plugin.add_autogenerate_comparator(compare_moments, "schema", "kit.moments", priority=last)
     plugin.add_autogenerate_comparator(compare_code, "schema", "kit.code", priority=last)
     plugin.add_autogenerate_comparator(ignore_search, "schema", "kit.search", priority=last)
     plugin.add_autogenerate_comparator(compare_autoincrement, "schema", "kit.autoincrement", priority=last)

@@ -4,6 +4,7 @@ Both are read from the database itself (`definitions.py`), and compared as texts
 A downgrade restores the former default on both databases, as far as its value is known.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 from alembic.autogenerate.api import AutogenContext
@@ -11,9 +12,10 @@ from alembic.operations import ops
 from sqlalchemy import Column, Connection, DefaultClause, Table, literal_column, select
 
 from kit.database.definitions import Definitions
-from kit.database.revision_operations import CommentOp
+from kit.database.revision_operations import RemarkOp, StatementsOp
 from kit.database.sqlite_reflection import closing
 from kit.models.server_defaults import FUNCTIONS, QUOTED, TYPES, PerDatabase, in_both, literal_in
+from kit.models.sqlite_times import NOW
 
 SAME = {"now()": "current_timestamp", "null": ""}
 """Other texts of the same default."""
@@ -45,7 +47,7 @@ def alter_defaults(
             continue
         if stored.computed.get(key) != declared.computed.get(key):
             line = f"Not migrated: the expression of {model.name}.{column.name}. Drop the column, and add it again."
-            found.ops.append(CommentOp(line))
+            found.ops.append(RemarkOp(line))
         elif normal(stored.defaults.get(key, "")) != normal(declared.defaults.get(key, "")):
             old = table.columns[column.name]
             op = altered.get(column.name) or ops.AlterColumnOp(
@@ -54,6 +56,15 @@ def alter_defaults(
             op.modify_server_default = column.server_default
             op.existing_server_default = former_default(context.connection, column, stored.defaults.get(key), op)
             found.ops += [] if column.name in altered else [op]
+
+
+def lengthened_moments(stored: Definitions, declared: Definitions) -> Iterator[StatementsOp]:
+    """Yield the UPDATEs of times that a former default has stored on SQLite, without a fraction of a second."""
+    for table, column in sorted(stored.defaults.keys() & declared.defaults.keys()):
+        if (stored.defaults[table, column], declared.defaults[table, column]) == ("CURRENT_TIMESTAMP", NOW):
+            name = f'"{column}"'
+            lengthen = f"UPDATE \"{table}\" SET {name} = {name} || '.000000' WHERE length({name}) = 19"  # noqa: S608
+            yield StatementsOp("sqlite", [lengthen], [])
 
 
 def former_default(

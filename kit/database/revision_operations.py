@@ -34,6 +34,10 @@ class CommentOp(ops.MigrateOperation):
         return ("comment", self.line)
 
 
+class RemarkOp(CommentOp):
+    """A comment about a difference that the migration leaves. It is rendered with a statement, as it may be alone."""
+
+
 @dataclass
 class FillOp(ops.MigrateOperation):
     """An UPDATE that replaces NULL in a column by a value."""
@@ -110,6 +114,11 @@ def render_comment(_: AutogenContext, op: CommentOp) -> str:
     return f"# {op.line}"
 
 
+@renderers.dispatch_for(RemarkOp)
+def render_remark(_: AutogenContext, op: RemarkOp) -> list[str]:
+    return [f"# {op.line}", "pass"]
+
+
 @renderers.dispatch_for(FillOp)
 def render_fill(context: AutogenContext, op: FillOp) -> list[str]:
     kind, value = _repr_type(op.type, context), stored_literal(context, op.type, op.value)
@@ -128,7 +137,7 @@ def render_autoincrement(_: AutogenContext, op: AutoincrementOp) -> list[str]:
 
 @renderers.dispatch_for(StatementsOp)
 def render_statements(_: AutogenContext, op: StatementsOp) -> list[str]:
-    statements = [f"op.execute({escaped(sql)!r})" for sql in op.up]
+    statements = [f"op.execute({escaped(sql)!r})" for sql in op.up] or ["pass"]
     return [f'if op.get_bind().dialect.name == "{op.dialect}":', *statements, ""]
 
 

@@ -238,10 +238,30 @@ async def test_a_changed_expression_of_a_generated_column_is_a_comment(migrating
     def run(connection: Connection) -> str:
         doubled(2).create_all(connection)
         check_equal(connection, doubled(2))
-        return generated(connection, doubled(3))[0]
+        up, down = generated(connection, doubled(3))
+        for body in (up, down):  # without other changes, it does nothing
+            apply(connection, doubled(3), body)
+        return up
 
     async with migrating.begin() as connection:
         assert "# Not migrated: the expression of price.value." in await connection.run_sync(run)
+
+
+@on_sqlite
+async def test_moments_of_a_former_default_get_a_fraction_of_a_second(migrating: AsyncEngine) -> None:
+    def run(connection: Connection) -> list[Any]:
+        before, after = (metadata_of(price(default, MomentColumn())) for default in (text("CURRENT_TIMESTAMP"), NOW))
+        before.create_all(connection)
+        connection.execute(text("INSERT INTO price (id) VALUES (1)"))
+        up, down = generated(connection, after)
+        for body in (up, down, up):
+            apply(connection, after, body)
+        connection.execute(text("INSERT INTO price (id) VALUES (2)"))
+        return list(connection.scalars(text("SELECT value FROM price ORDER BY id")))
+
+    async with migrating.begin() as connection:
+        first, second = await connection.run_sync(run)
+    assert (len(first), first[19:], first <= second) == (26, ".000000", True)
 
 
 @on_sqlite
