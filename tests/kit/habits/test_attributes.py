@@ -541,42 +541,42 @@ class HouseBase(SQLModel):
     others: list[Doorplate] = Field(default=[])
 
 
-class HabitHouse(HouseBase, HabitEntity, table=True):
+class HabitHome(HouseBase, HabitEntity, table=True):
     """A table with models in its fields."""
 
-    __tablename__ = "habit_house"
+    __tablename__ = "habit_home"
 
 
-class HabitHouseCreate(HouseBase, Body):
+class HabitHomeCreate(HouseBase, Body):
     """A new house."""
 
 
-class HabitHouseUpdate(HabitHouseCreate, Changes):
+class HabitHomeUpdate(HabitHomeCreate, Changes):
     """Changes to a house."""
 
 
-class HabitHouseRead(HouseBase, Read):
+class HabitHomeRead(HouseBase, Read):
     """A house."""
 
 
 @pytest.mark.parametrize("is_dumped", [True, False])
 async def test_a_model_in_a_field_is_read_as_it_was_stored(router: APIRouter, serve: Serve, is_dumped: bool) -> None:
-    @router.post("/houses", response_model=HabitHouseRead)
-    async def create(new: HabitHouseCreate, session: Session) -> HabitHouse:
-        house = HabitHouse.model_validate(new)
+    @router.post("/houses", response_model=HabitHomeRead)
+    async def create(new: HabitHomeCreate, session: Session) -> HabitHome:
+        house = HabitHome.model_validate(new)
         session.add(house)
         return house
 
-    @router.post("/changes", response_model=HabitHouseRead)
-    async def change(changes: HabitHouseUpdate, session: Session) -> Any:
-        house = found(await session.get(HabitHouse, 1))
+    @router.post("/changes", response_model=HabitHomeRead)
+    async def change(changes: HabitHomeUpdate, session: Session) -> Any:
+        house = found(await session.get(HabitHome, 1))
         assert isinstance(house.plate, Doorplate)
         house.sqlmodel_update(changes.model_dump(exclude_unset=True) if is_dumped else changes)
         return house
 
-    @router.get("/houses", response_model=HabitHouseRead)
-    async def read(session: ReadSession) -> HabitHouse:
-        return found(await session.get(HabitHouse, 1))
+    @router.get("/houses", response_model=HabitHomeRead)
+    async def read(session: ReadSession) -> HabitHome:
+        return found(await session.get(HabitHome, 1))
 
     client = await serve(router)
     for name, path, fee in (("tea", "/houses", {}), ("cup", "/changes", {"fee": "1.10"})):

@@ -50,8 +50,8 @@ class TagBase(SQLModel):
         return upper.upper()
 
 
-class HabitTag(TagBase, HabitEntity, table=True):
-    __tablename__ = "habit_tag"
+class HabitLabel(TagBase, HabitEntity, table=True):
+    __tablename__ = "habit_label"
 
 
 class TagCreate(TagBase, Body):
@@ -68,7 +68,7 @@ class TagRead(Read):
 
 
 class TagQuery(ListQuery):
-    model, read, sorts = HabitTag, TagRead, ()
+    model, read, sorts = HabitLabel, TagRead, ()
     filters = tuple(TagBase.model_fields)
 
 
@@ -76,13 +76,13 @@ class TagQuery(ListQuery):
 async def client(router: APIRouter, serve: Serve) -> httpx.AsyncClient:
     @router.post("/tags/", response_model=TagRead, status_code=201)
     async def create_tag(new: TagCreate, session: Session) -> Any:
-        row = HabitTag.model_validate(new)
+        row = HabitLabel.model_validate(new)
         session.add(row)
         return row
 
     @router.get("/tags/", response_model=list[TagRead])
     async def list_tags(query: Annotated[Any, Depends(TagQuery)], session: ReadSession) -> Page:
-        return await page(session, query, select(HabitTag))
+        return await page(session, query, select(HabitLabel))
 
     return await serve(router)
 
