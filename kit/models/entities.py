@@ -1,6 +1,6 @@
 """Base classes: `Entity` for tables, with id, version and timestamps; `Body` and `Changes` for request bodies."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -13,6 +13,7 @@ from uuid import UUID
 
 from pydantic import (
     AliasChoices,
+    AliasGenerator,
     AliasPath,
     BaseModel,
     ConfigDict,
@@ -306,6 +307,7 @@ class Body(SQLModel):
         super().__pydantic_init_subclass__(**kwargs)
         refuse_reserved(cls, Body)
         refuse_read_only(cls, cls.read_only)
+        cls.read_only = cls.read_only.union(generated_aliases(cls.model_config.get("alias_generator"), cls.read_only))
         is_changed = make_strict(cls)
         build(cls, is_changed=cls._make_optional() or is_changed)
 
@@ -346,6 +348,14 @@ def _with_few_unknown(kind: type[Body], body: Mapping[str, Any]) -> dict[str, An
         known.update(path[0] for path in paths_of(field.validation_alias or field.alias) if isinstance(path[0], str))
     unknown = islice((name for name in body if name not in known), MAX_UNKNOWN)
     return {name: body[name] for name in (*(name for name in known if name in body), *unknown)}
+
+
+def generated_aliases(generator: Any, names: Iterable[str]) -> Iterator[str]:
+    """Yield the aliases that the `alias_generator` of a model gives to these names; none without a generator."""
+    if generator is not None:
+        complete = generator if isinstance(generator, AliasGenerator) else AliasGenerator(generator)
+        for name in names:
+            yield from (alias for alias in complete.generate_aliases(name) if isinstance(alias, str))
 
 
 def paths_of(alias: str | AliasPath | AliasChoices | None) -> list[list[str | int]]:

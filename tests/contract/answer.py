@@ -13,7 +13,7 @@ from httpx import Response
 from kit import Service
 from kit.http.problems import MAX_INSTANCE
 from tests.contract.field import Json, resolved
-from tests.contract.resource import method_of, operations_of
+from tests.contract.operations import method_of, tested_operations
 from tests.engines import Client
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
@@ -78,7 +78,7 @@ def check_problem(answer: Response, told: str) -> None:
 def headers_of_operations(app: Service) -> list[tuple[RouteContext, dict[str, set[str]]]]:
     """Return the operations, each with the documented headers by status."""
     document, found = app.openapi(), []
-    for route in operations_of(app):
+    for route in tested_operations(app):
         responses = document["paths"][route.path_format][method_of(route).lower()]["responses"]
         headers = {status: resolved(document, response).get("headers", {}) for status, response in responses.items()}
         found.append((route, {status: {name.lower() for name in names} for status, names in headers.items()}))

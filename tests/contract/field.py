@@ -12,7 +12,7 @@ from itertools import count
 from typing import Any
 from uuid import uuid4
 
-from pydantic import BaseModel, ValidationError
+from pydantic import AliasChoices, BaseModel, ValidationError
 
 from kit import Absent
 
@@ -24,16 +24,21 @@ NEW_YEAR = datetime(2026, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True)
 class Field:
-    """`schemas` are the schemas of its non-null values. `parent` is the table to which it refers."""
+    """`name` is its name in JSON, `attribute` that in Python. `schemas` are the schemas of its non-null values.
+
+    `parent` is the table to which it refers.
+    """
 
     body: type[BaseModel]
     name: str
+    attribute: str
     schemas: list[Json]
     examples: list[Any]
     default: Any
     required: bool
     nullable: bool
     parent: str | None
+    definitions: Json
 
     def is_a(self, kind: str) -> bool:
         return any(schema.get("type") == kind for schema in self.schemas)
@@ -99,6 +104,7 @@ class Field:
             yield example * (turn + 1)
         if example is not None:
             yield example
+        yield from (sample(schema, self.definitions) for schema in self.schemas)
 
     def integers(self, turn: int, example: int | None) -> Iterator[int]:
         lowest = int(min(self.all_of("minimum"), default=1))
@@ -118,11 +124,15 @@ class Field:
                 "date-time": [moment.isoformat().replace("+00:00", "Z")],
                 "date": [moment.date().isoformat()],
                 "uuid": [str(uuid4())],
+                "uri": [f"https://example.com/{number}"],
+                "ipv4": [f"10.0.{number % 250}.{turn % 250}"],
+                "ipv6": [f"2001:db8::{number}"],
             }.get(form, [])
         if example is not None:
             yield from (f"{number}{example}", f"{example}{number}", f"{example}-{number}", f"{example} {number}")
         clock = (NEW_YEAR + timedelta(minutes=turn)).time().isoformat()
         yield from (f"{number} words", f"w{number}", f"W-{number}", f"w{number}@example.com", str(number), clock)
+        yield from (f"PT{number}H", "YWJj", f"10.{number % 250}.0.0/16", "2001:db8::/32")
 
 
 def resolved(document: Json, node: Json) -> Json:
@@ -133,10 +143,35 @@ def resolved(document: Json, node: Json) -> Json:
     return resolved(document, meant) | node
 
 
+def sample(schema: Json, definitions: Json) -> Any:
+    """Return a value for a JSON Schema, in which objects have the required properties only."""
+    schema = next(part for part in variants(schema, definitions))
+    choices = [*schema.get("examples", ()), *schema.get("enum", ())]
+    if choices or "const" in schema:
+        return choices[0] if choices else schema["const"]
+    if schema.get("type") == "array":
+        return [sample(schema["items"], definitions) for _ in range(schema.get("minItems", 0))]
+    if schema.get("type") == "object":
+        properties = {name: schema["properties"][name] for name in schema.get("required", ())}
+        return {name: sample(part, definitions) for name, part in properties.items()}
+    plain = {"integer": schema.get("minimum", 1), "number": schema.get("minimum", 1), "boolean": True, "null": None}
+    return plain.get(schema.get("type", ""), f"w{next(NUMBERS)}")
+
+
 @cache
 def fields_of(body: type[BaseModel]) -> list[Field]:
     schema = body.model_json_schema()
-    return [field_of(body, name, schema) for name in schema["properties"]]
+    return [field_of(body, name, schema) for name in schema.get("properties", ())]
+
+
+def attribute_of(body: type[BaseModel], name: str) -> str:
+    """Return the name in Python of the field with a name in JSON."""
+    for attribute, info in body.model_fields.items():
+        alias = info.validation_alias or info.alias
+        first = alias.choices[0] if isinstance(alias, AliasChoices) else alias
+        if name in (first, attribute):
+            return attribute
+    raise AssertionError(f"{body.__name__} has no field {name}.")
 
 
 def field_of(body: type[BaseModel], name: str, schema: Json) -> Field:
@@ -145,12 +180,14 @@ def field_of(body: type[BaseModel], name: str, schema: Json) -> Field:
     return Field(
         body=body,
         name=name,
+        attribute=(attribute := attribute_of(body, name)),
         schemas=[kind for kind in kinds if kind.get("type") != "null"],
         examples=described.get("examples", []),
         default=described.get("default"),
-        required=name in schema.get("required", ()) or is_callers(body, name),
+        required=name in schema.get("required", ()) or is_callers(body, attribute),
         nullable=any(kind.get("type") == "null" for kind in kinds),
-        parent=parent_of(body, name),
+        parent=parent_of(body, attribute),
+        definitions=schema.get("$defs", {}),
     )
 
 

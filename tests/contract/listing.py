@@ -2,10 +2,13 @@
 
 import re
 from collections.abc import AsyncIterator, Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from operator import ge, gt, le, lt
 from typing import Any
+
+from pydantic import TypeAdapter
 
 from tests.contract.field import Json
 from tests.contract.resource import Resource
@@ -27,12 +30,18 @@ MEANINGS: dict[str, Callable[[Any, Any], bool]] = {
 """The operators of filters, as functions of the field's value and the value in the query."""
 
 
+READERS: dict[type, Callable[[Any], Any]] = {
+    datetime: datetime.fromisoformat, Decimal: Decimal, timedelta: TypeAdapter(timedelta).validate_python,
+    IPv4Address: IPv4Address, IPv6Address: IPv6Address, IPv4Network: IPv4Network, IPv6Network: IPv6Network,
+}  # fmt: skip
+"""By type, the function that reads a value from a response, where the order of its text is another."""
+
+
 def comparable(kind: type, value: Any) -> Any:
     """Return a value of a response as a Python value that compares as in the database."""
     if value is None:
         return None
-    readers: dict[type, Callable[[Any], Any]] = {datetime: datetime.fromisoformat, Decimal: Decimal}
-    return readers[kind](value) if kind in readers else value
+    return READERS[kind](value) if kind in READERS else value
 
 
 def written(value: Any) -> str:

@@ -1,27 +1,50 @@
 """A resource as the routes, bodies and list query of an application describe it, so that checks apply to all."""
 
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from functools import cache, cached_property
-from typing import Any, TypeVar, get_origin
+from typing import Any, NoReturn, TypeVar
 
-from fastapi.routing import RouteContext, iter_route_contexts
-from pydantic import BaseModel
+import pytest
+from fastapi.routing import RouteContext
+from httpx import Response
 from sqlalchemy import Table, UniqueConstraint, inspect
 
-from kit import Entity, ListQuery, Service, Who
+from kit import Entity, ListQuery, Service
 from kit.models.kinds import shape_of_field
-from kit.operations.dependants import dependencies_of, query_variant
-from kit.operations.route import Operation
+from kit.operations.results import variant_of
 from tests.contract.field import Field, Json, fields_of, resolved
+from tests.contract.operations import (
+    ITEM_VERBS,
+    METHODS,
+    STATUS,
+    WRITING,
+    body_of,
+    bulk_at,
+    has_rules_of_its_own,
+    method_of,
+    operations_of,
+    paths_of,
+    query_of,
+    takes_preconditions,
+    verbs_at,
+)
 from tests.engines import Client
 
-METHODS = {"create": "POST", "replace": "PUT", "update": "PATCH", "delete": "DELETE"}
-WRITING = ("create", "replace", "update")
-ITEM_VERBS = ("read", "replace", "update", "delete")
+OF_THE_KIT = frozenset({"urn:problem:taken", "urn:problem:invalid", "urn:problem:in-use"})
+"""The types of refusals that do not come from rules of the resource itself."""
+SHOWING = ("create", "read", "replace", "update")
 BLANKS = ("", " ", "\t\n", "\u00a0\u2003")
+
+
+class UntestedError(pytest.skip.Exception):  # type: ignore[name-defined, misc]  # an attribute of a function
+    """Raised if the checks cannot make rows of a resource, or find them: skips the check, with the reason."""
+
+
+def skip(reason: str) -> NoReturn:
+    raise UntestedError(reason)
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +66,9 @@ class Resource:
 
     @property
     def query(self) -> type[ListQuery]:
-        return next(filter(None, map(query_variant, dependencies_of(self.verbs["list"].dependant))))
+        query = query_of(self.verbs["list"])
+        assert query is not None, "A list has a list query."
+        return query
 
     @property
     def entity(self) -> type[Entity] | None:
@@ -55,6 +80,23 @@ class Resource:
         table: Table = inspect(self.query.model).local_table
         return table
 
+    @property
+    def read(self) -> Any:
+        """The read variant of the rows."""
+        shown = [variant_of(route.response_model) for verb, route in self.verbs.items() if verb in SHOWING]
+        return self.query.read if "list" in self.verbs else next(filter(None, shown))
+
+    def shown(self, name: str) -> str:
+        """Return the name of a field in JSON."""
+        field = self.read.model_fields.get(name)
+        return name if field is None else field.serialization_alias or name
+
+    @property
+    def conditional(self) -> list[str]:
+        """The verbs that check `If-Match`."""
+        changing = [(verb, route) for verb, route in self.verbs.items() if verb in ("replace", "update", "delete")]
+        return [verb for verb, route in changing if takes_preconditions(route)]
+
     def fields(self, verb: str) -> list[Field]:
         return fields_of(body_of(self.verbs[verb])) if verb in self.verbs else []
 
@@ -63,11 +105,11 @@ class Resource:
         """The fields of each unique constraint that a body can violate."""
         if "list" not in self.verbs:
             return []
-        sent = {field.name for field in self.fields("create")}
+        sent = {field.attribute: field.name for field in self.fields("create")}
         kinds = [part for part in self.table.constraints if isinstance(part, UniqueConstraint)]
         indexes: list[Any] = [index for index in self.table.indexes if index.unique]
         groups = [self.fields_of_constraint(part) for part in (*kinds, *indexes)]
-        return [group for group in groups if group <= sent]
+        return [{sent[name] for name in group} for group in groups if group <= sent.keys()]
 
     def fields_of_constraint(self, part: Any) -> set[str]:
         """Return the fields of a constraint. For an expression it is the field in the name of the constraint."""
@@ -104,7 +146,7 @@ class Resource:
         return operation | {"parameters": [resolved(document, part) for part in operation.get("parameters", ())]}
 
     def url(self, thing: Json) -> str:
-        return f"{self.path}{thing['id']}"
+        return f"{self.path.rstrip('/')}/{thing['id']}"
 
     async def body(self, client: Client, verb: str = "create", *, turn: int = 0, whole: bool = True) -> Json:
         """Return a valid body, after creating its required parents. Without `whole`, only required fields."""
@@ -115,9 +157,13 @@ class Resource:
         return {field.name: await self.value(client, field, turn) for field in wanted}
 
     async def value(self, client: Client, field: Field, turn: int = 0) -> Any:
-        parent = next((other for other in resources_of(self.app) if field.parent and other.is_of(field.parent)), None)
-        if parent is None:
+        if field.parent is None:
             return field.value(turn, unique=field.name in self.unique)
+        parent = next((other for other in resources_of(self.app) if other.is_of(field.parent)), None)
+        if parent is None and not field.required and field.nullable:
+            return None
+        if parent is None:
+            skip(f"No resource creates rows of {field.parent}, to which {field.name} of {self.path} refers.")
         if "update" not in self.verbs:
             return await self.make_parent(client, parent)
         known = [] if field.name in self.unique else (await parent.all(client))[turn : turn + 1]
@@ -136,15 +182,27 @@ class Resource:
         return self.has("list") and self.has("create") and self.table.name == table
 
     async def make(self, client: Client, **fields: Any) -> Json:
-        answer = await client.post(self.path, json=await self.body(client) | fields)
-        assert answer.status_code == 201, answer.text
-        thing: Json = answer.json()
+        thing: Json = self.made(await client.post(self.path, json=await self.body(client) | fields))
         return thing
+
+    def made(self, answer: Response, verb: str = "create") -> Any:
+        """Return the content of a successful response. Skips the check if a rule of the resource itself refuses it."""
+        if 400 <= answer.status_code < 500 and self.has_refused(answer, verb):
+            skip(f"A rule of {METHODS[verb]} {self.path} refuses the values of these tests: {answer.text}")
+        assert answer.status_code == STATUS.get(verb, 200), answer.text
+        return answer.json()
+
+    def has_refused(self, answer: Response, verb: str) -> bool:
+        """Return whether a rule of the resource itself has refused a request, and not one of the kit."""
+        is_own = answer.status_code == 422 and has_rules_of_its_own(body_of(self.verbs[verb]))
+        return is_own or answer.json()["type"] not in OF_THE_KIT
 
     async def make_varied(self, client: Client, number: int = 13) -> list[Json]:
         """Create rows with nulls and equal values, some of which share a parent."""
         pool = [await self.full_body(client, turn, with_own=False) for turn in range(4)]
-        return [await self.make(client, **await self.mixed_body(client, pool, place)) for place in range(number)]
+        made = [await self.make(client, **await self.mixed_body(client, pool, place)) for place in range(number)]
+        await self.all(client, *made)
+        return made
 
     async def full_body(self, client: Client, turn: int, *, with_own: bool = True) -> Json:
         """Return a valid body with its optional parents; `with_own`: also with those of its own kind."""
@@ -166,9 +224,12 @@ class Resource:
                 mixed[field.name] = pool[(place * (shift + 1)) % 4][field.name]
         return mixed
 
-    async def all(self, client: Client) -> list[Json]:
+    async def all(self, client: Client, *made: Json) -> list[Json]:
+        """Return all rows. Skips the check if these are not among them: the list shows some rows only."""
         things: list[Json] = (await client.get(self.path, params={"limit": 100, "sort": "id"})).json()
         assert len(things) < 100, "These may not be all."
+        if {thing["id"] for thing in made} - {thing["id"] for thing in things}:
+            skip(f"GET {self.path} does not list all rows that POST {self.path} creates.")
         return things
 
     async def operation_urls(self, client: Client) -> list[tuple[str, str, str]]:
@@ -182,7 +243,11 @@ class Resource:
         return not_empty(places)
 
     async def readable(self, client: Client) -> list[str]:
-        return not_empty(url for _, method, url in await self.operation_urls(client) if method == "GET")
+        found = not_empty(url for _, method, url in await self.operation_urls(client) if method == "GET")
+        answer = await client.get(self.path) if "show" in self.verbs else None
+        if answer is not None and 400 <= answer.status_code < 500:
+            skip(f"GET {self.path} has nothing to show: {answer.text}")
+        return found
 
     async def writable(self, client: Client) -> list[tuple[str, str, str]]:
         return not_empty(place for place in await self.operation_urls(client) if place[0] in WRITING)
@@ -226,6 +291,8 @@ FEATURES: dict[str, Callable[[Resource], object]] = {
     "things": lambda resource: "create" in resource.verbs and {"list", "read"} & set(resource.verbs),
     "items": lambda resource: resource.has("things") and set(ITEM_VERBS) & set(resource.verbs),
     "changing": lambda resource: resource.has("things") and {"replace", "update", "delete"} & set(resource.verbs),
+    "conditional": lambda resource: resource.has("things") and resource.conditional,
+    "conditional update": lambda resource: "update" in resource.conditional,
     "tags": lambda resource: "list" in resource.verbs or (resource.has("things") and "read" in resource.verbs),
     "time filters": lambda resource: resource.has_filter((datetime,)),
     "number filters": lambda resource: resource.has_filter((int, Decimal)),
@@ -273,7 +340,7 @@ def concerns(check: Check, resource: Resource) -> bool:
 
 
 def resources_of(app: Service) -> list[Resource]:
-    """Return all resources of an application, collections (`/things/`) and singletons (`/thing`)."""
+    """Return all resources of an application, collections (`/things/`) and single things (`/thing`)."""
     return resources_among(app, tuple(map(id, app.router.routes)))
 
 
@@ -281,45 +348,8 @@ def resources_of(app: Service) -> list[Resource]:
 def resources_among(app: Service, _: tuple[int, ...]) -> list[Resource]:
     """Return the resources of these routes, cached until routes are added."""
     routes = operations_of(app)
-    paths = dict.fromkeys(str(route.path_format) for route in routes)
-    own = [path for path in paths if "{" not in path and (path.endswith("/") or path.count("/") == 1)]
-    many = {str(route.path_format): route for route in routes if method_of(route) == "POST"}
-    found = [Resource(app, path, dict(verbs_of(path, routes)), many.get(f"{path}bulk")) for path in own]
+    found = [Resource(app, path, verbs_at(path, routes), bulk_at(path, routes)) for path in paths_of(routes)]
     return [resource for resource in found if resource.verbs]
-
-
-def operations_of(app: Service) -> list[RouteContext]:
-    return [route for route in iter_route_contexts(app.routes) if isinstance(route.original_route, Operation)]
-
-
-def who_may_use(app: Service, route: RouteContext) -> Who:
-    """Return the permission of an operation of the application."""
-    if not app.runtime.permissions:
-        app.check_routes()
-    return app.runtime.permissions[id(route.original_route), method_of(route)]
-
-
-def verbs_of(path: str, routes: list[RouteContext]) -> Iterator[tuple[str, RouteContext]]:
-    verbs = {method: verb for verb, method in METHODS.items()}
-    for route in routes:
-        whole, method = str(route.path_format), method_of(route)
-        rest = whole.removeprefix(path)
-        if not whole.startswith(path) or (method == "POST" and not body_of(route)):
-            continue
-        if rest == "" and method == "GET":
-            yield "list" if get_origin(route.response_model) is list else "show", route
-        elif rest == "" or (rest.startswith("{") and rest.endswith("}") and path.endswith("/")):
-            yield verbs.get(method, "read"), route
-
-
-def method_of(route: RouteContext) -> str:
-    return min(route.methods or {"GET"})
-
-
-def body_of(route: RouteContext) -> Any:
-    """Return the model of the request body; None if the body is not a JSON object."""
-    kind = route.body_field.field_info.annotation if route.body_field else None
-    return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
 
 
 def named(app: Service, name: str) -> Resource:

@@ -22,7 +22,6 @@ WRITINGS = [
     "<b>' \" \\ ; -- %s {}</b>",
     " spaced\tout\n",
 ]
-STAMPS = {"version", "updated_at"}
 
 
 @needs("writable")
@@ -36,14 +35,15 @@ async def test_an_unknown_field_is_refused_by_its_name(client: Client, resource:
 async def test_sending_back_a_read_row_changes_nothing(client: Client, resource: Resource) -> None:
     sent = await resource.full_body(client, turn=0)
     url = resource.url(await resource.make(client, **sent))
-    single = [name for name in resource.query.includes if not is_list_of(resource.query.model, name)]
+    includes = resource.query.includes if "list" in resource.verbs else ()
+    single = [name for name in includes if not is_list_of(resource.query.model, name)]
     embedded = {"include": ",".join(single)} if single else {}
     for parameters in ({}, embedded):
         before = await client.get(url)
         read = (await client.get(url, params=parameters)).json()
         hidden = {field.name: sent[field.name] for field in resource.fields("replace") if field.name not in read}
         answer = await client.put(url, json=read | hidden)
-        assert answer.status_code == 200, answer.text
+        resource.made(answer, "replace")
         assert hidden or (answer.json(), answer.headers["etag"]) == (before.json(), before.headers["etag"])
 
 
@@ -54,9 +54,9 @@ async def test_read_only_fields_are_ignored(client: Client, resource: Resource) 
         written = {field.name for field in resource.fields(verb)}
         read_only = {name: value for name, value in thing.items() if name not in written}
         answer = await client.request(method, url, json=read_only | await resource.valid(client, verb))
-        assert answer.status_code in (200, 201), answer.text
+        resource.made(answer, verb)
         assert answer.json()["id"] != thing["id"]
-        assert answer.json()["created_at"] != thing["created_at"]
+        assert answer.json()[resource.shown("created_at")] != thing[resource.shown("created_at")]
 
 
 @needs("writable", "fields that are not null")
@@ -71,7 +71,7 @@ async def test_null_is_accepted_for_a_nullable_field(client: Client, resource: R
     for verb, method, url in await resource.writable(client):
         nulls = dict.fromkeys(not_empty(field.name for field in resource.fields(verb) if field.nullable))
         answer = await client.request(method, url, json=await resource.valid(client, verb) | nulls)
-        assert answer.status_code in (200, 201), answer.text
+        resource.made(answer, verb)
         assert all(answer.json().get(name) is None for name in nulls)
 
 
@@ -97,15 +97,16 @@ async def test_an_empty_patch_changes_nothing(client: Client, resource: Resource
 
 @needs("update", "read")
 async def test_a_patch_of_one_field_keeps_the_others(client: Client, resource: Resource) -> None:
-    not_empty(set(resource.query.read.model_fields).intersection(field.name for field in resource.fields("update")))
+    stamps = {resource.shown(name) for name in ("version", "updated_at")}
+    not_empty(set(resource.read.model_fields).intersection(field.attribute for field in resource.fields("update")))
     for field in resource.fields("update"):
         thing = await resource.make(client, **await resource.full_body(client, turn=0))
         change = {field.name: await resource.value(client, field, turn=1)}
         answer = await client.patch(resource.url(thing), json=change)
-        assert answer.status_code == 200, answer.text
+        resource.made(answer, "update")
         differing = {name for name, value in answer.json().items() if value != thing[name]}
         if field.name in thing:
-            expected = STAMPS | {field.name} if thing[field.name] != change[field.name] else set()
+            expected = stamps | {field.name} if thing[field.name] != change[field.name] else set()
             assert {name for name in differing if name in expected or name in thing.keys() & change.keys()} == expected
             assert answer.json()["version"] == thing["version"] + bool(expected)
         assert (await client.get(resource.url(thing))).json() == answer.json()
@@ -116,14 +117,14 @@ async def test_a_put_sets_missing_fields_to_their_defaults(client: Client, resou
     thing = await resource.make(client, **await resource.full_body(client, turn=1))
     body = await resource.body(client, "replace", whole=False)
     answer = await client.put(resource.url(thing), json=body)
-    assert answer.status_code == 200, answer.text
+    resource.made(answer, "replace")
     fields = not_empty(field for field in resource.fields("replace") if field.name in thing)
     for field in fields:
         assert answer.json()[field.name] == body.get(field.name, field.default), field.name
     is_changed = any(answer.json()[field.name] != thing[field.name] for field in fields)
     assert answer.json()["version"] == thing["version"] + is_changed
     assert tagged_version(answer) == str(thing["version"] + is_changed)
-    assert answer.json()["created_at"] == thing["created_at"]
+    assert answer.json()[resource.shown("created_at")] == thing[resource.shown("created_at")]
     assert (await client.get(resource.url(thing))).json() == answer.json()
 
 
@@ -146,7 +147,7 @@ async def test_an_integer_may_be_at_its_bounds(client: Client, resource: Resourc
     for field in not_empty(field for field in resource.fields("create") if FIELDS["bounded integers"](field)):
         for bound in not_empty(field.bounds):
             answer = await client.post(resource.path, json=await resource.body(client) | {field.name: bound})
-            assert answer.status_code == 201, answer.text
+            resource.made(answer)
             assert answer.json().get(field.name, bound) == bound
 
 
@@ -165,8 +166,7 @@ async def test_an_amount_is_sent_as_number_or_string_and_returned_as_string(clie
     for field in not_empty(field for field in resource.fields("create") if field.is_amount):
         for token in ("9.99", '"9.99"'):
             answer = await send(client, "POST", resource.path, with_raw(await resource.body(client), field.name, token))
-            assert answer.status_code == 201, answer.text
-            assert answer.json().get(field.name, "9.99") == "9.99"
+            assert resource.made(answer).get(field.name, "9.99") == "9.99"
 
 
 @needs("writable", "texts")
@@ -211,8 +211,7 @@ async def test_an_integer_may_be_written_with_a_point(client: Client, resource: 
     for field in [field for field in resource.fields("create") if field.is_a("integer") and not field.parent]:
         number, body = field.value(), await resource.body(client)
         answer = await send(client, "POST", resource.path, with_raw(body, field.name, f"{number}.0"))
-        assert answer.status_code == 201, (field.name, answer.text)
-        assert answer.json().get(field.name, number) == number
+        assert resource.made(answer).get(field.name, number) == number
         assert f'"{field.name}":{number}.0' not in answer.text
 
 

