@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,8 @@ from kit.commands.seeding import seed
 from kit.commands.shell import run_shell
 from settings import NAME, Settings, load
 
+ROWS = re.compile(r"[1-9][0-9]{0,8}")
+"""A number of rows of a resource: below a thousand million."""
 SEEDING = {"demo_data": False, "require_auth": False, "request_timeout": 600, "user_rate": 0, "address_rate": 0}
 """The settings of the service whose operations `seed` calls: without tokens, rates and demo data."""
 
@@ -30,7 +33,7 @@ def shell(settings: Settings) -> None:
 
 def fill(settings: Settings, rows: str = "1000") -> None:
     """Create this number of random rows of each resource, and print how many were created. In development only."""
-    if not rows.isdecimal() or not int(rows):
+    if not ROWS.fullmatch(rows):
         raise CommandFailedError(f"ROWS={rows} is no number of rows: write ROWS=1000.")
     if not settings.in_development:
         raise CommandFailedError("Rows are made up in development only: leave out ENVIRONMENT=production.")

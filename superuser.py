@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 
 from heroes.user import User, UserCreate, with_hashed_password
 from kit import CURRENT_PRINCIPAL, UNRESTRICTED, Database
-from kit.database.errors import FAILURES, first_line
+from kit.database.errors import FAILURES, first_line, meaning_of
 from settings import load
 
 
@@ -45,6 +45,8 @@ def main() -> str | None:
     except IntegrityError:
         return "The username or the e-mail address is taken."
     except FAILURES as failure:
+        if meaning_of(failure) == "unready":
+            return "The database lacks the table of the users: run `make migrate`."
         return f"The database cannot be used: {first_line(failure)}"
     except EOFError:
         return "There is no input: set SUPERUSER_USERNAME, SUPERUSER_EMAIL and SUPERUSER_PASSWORD."

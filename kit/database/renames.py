@@ -6,7 +6,7 @@ the other differences, and are rolled back after it.
 """
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -15,6 +15,7 @@ from alembic.autogenerate.api import AutogenContext
 from alembic.migration import MigrationContext
 from alembic.operations import Operations, ops
 from alembic.util import CommandError
+from sqlalchemy import Connection, inspect
 
 FORM = re.compile(r"(\w+)(?:\.(\w+))?:(\w+)")
 
@@ -27,6 +28,9 @@ class Rename:
     column: str | None
     new: str
 
+    def __str__(self) -> str:
+        return f"{self.table}:{self.new}" if self.column is None else f"{self.table}.{self.column}:{self.new}"
+
     def operation(self) -> ops.MigrateOperation:
         if self.column is None:
             return ops.RenameTableOp(self.table, self.new)
@@ -36,6 +40,17 @@ class Rename:
         if self.column is None:
             return Rename(self.new, None, self.table)
         return Rename(self.table, self.new, self.column)
+
+    def refusal(self, columns: Mapping[str, Collection[str]]) -> str | None:
+        """Return an error message if it is impossible in a database with these columns by table; None otherwise."""
+        if self.table not in columns:
+            return f"there is no table {self.table}: the tables are {', '.join(sorted(columns))}"
+        if self.column is None:
+            return f"there is a table {self.new} already" if self.new in columns else None
+        names = columns[self.table]
+        if self.column not in names:
+            return f"{self.table} has no column {self.column}: its columns are {', '.join(sorted(names))}"
+        return f"{self.table} has a column {self.new} already" if self.new in names else None
 
     def apply(self, op: Operations) -> None:
         if self.column is None:
@@ -56,16 +71,27 @@ def renames_of(given: str) -> list[Rename]:
 
 @contextmanager
 def with_renames(context: MigrationContext, renames: Collection[Rename]) -> Iterator[None]:
-    """Execute the renames, and roll back to the state before them after the block. Without renames it does nothing."""
+    """Execute the renames, and roll back to the state before them after the block. Without renames it does nothing.
+
+    Raises a CommandError for a rename of what does not exist, or to a name that is taken.
+    """
     if not renames:
         yield
         return
     assert context.connection is not None
     with context.connection.begin_nested() as savepoint:
         for rename in renames:
+            if reason := rename.refusal(columns_of(context.connection)):
+                raise CommandError(f"RENAME={rename} is impossible: {reason}.")
             rename.apply(Operations(context))
         yield
         savepoint.rollback()
+
+
+def columns_of(connection: Connection) -> dict[str, list[str]]:
+    """Return the names of the columns by table."""
+    inspector = inspect(connection)
+    return {name: [column["name"] for column in inspector.get_columns(name)] for name in inspector.get_table_names()}
 
 
 @renderers.dispatch_for(ops.RenameTableOp)

@@ -131,6 +131,14 @@ async def test_an_unreachable_database_is_reported_without_its_password(
     assert "Zq9" not in told
 
 
+@pytest.mark.usefixtures("asked")
+async def test_a_database_without_tables_is_to_be_migrated(
+    database: Database, new_database: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", await new_database())
+    assert await run() == "The database lacks the table of the users: run `make migrate`."
+
+
 async def test_without_input_the_program_names_the_variables(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -148,6 +148,24 @@ async def test_a_new_column_without_a_constant_default_is_refused(written: Any, 
         await written(title(), Column("new", Integer, nullable=False, default=default))
 
 
+@pytest.mark.parametrize(
+    ("rename", "says"),
+    [
+        (
+            Rename("shelves", None, "rack"),
+            "RENAME=shelves:rack is impossible: there is no table shelves: the tables are",
+        ),
+        (Rename("shelf", None, "shelf"), "RENAME=shelf:shelf is impossible: there is a table shelf already."),
+        (Rename("shelf", "name", "label"), "shelf has no column name: its columns are id, title."),
+        (Rename("shelf", "title", "id"), "RENAME=shelf.title:id is impossible: shelf has a column id already."),
+    ],
+)
+async def test_an_impossible_rename_is_refused(written: Any, rename: Rename, says: str) -> None:
+    with pytest.raises(CommandError) as refused:
+        await written(title(), renames=[rename])
+    assert says in str(refused.value)
+
+
 async def test_a_rename_is_suggested_for_a_required_column_too(written: Any) -> None:
     with pytest.raises(CommandError) as refused:
         await written(Column("name", String(50), nullable=False), Column("number", Integer))
