@@ -27,7 +27,7 @@ from sqlalchemy.orm import Mapper, ORMExecuteState, object_session
 from kit.auth.checked_sessions import RESTRICTED_READS, RESTRICTED_WRITES, CheckedSession, GuardedSession
 from kit.auth.links import linked_rows, refuse_links
 from kit.auth.owners import is_principal, not_the_owner, owned_parent
-from kit.auth.read_only_sessions import ReadOnlySession, begin_for_cursor, refuse_write
+from kit.auth.read_only_sessions import ReadOnlySession, begin_for_cursor, begin_for_settings, refuse_write
 from kit.auth.reserved import keep_reserved, keep_reserved_of
 from kit.auth.restricted_changes import refuse_missing_versions
 from kit.auth.restricted_reads import OWN_ROWS, refuse_text, set_execution_option
@@ -126,6 +126,7 @@ def check_statement(state: ORMExecuteState) -> Any:
     if isinstance(session, ReadOnlySession):
         refuse_write(state)
         begin_for_cursor(session, state)
+        begin_for_settings(session, state)
     elif state.is_update and isinstance(session, GuardedSession) and not session.is_restricted:
         refuse_missing_versions(state)
     if CURRENT_PRINCIPAL.get().is_superuser:

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Select, TextClause, TextualSelect, UpdateBase
 from sqlalchemy.engine import Compiled, ExecutionContext
 from sqlalchemy.orm import FromStatement, ORMExecuteState, Session, SessionTransaction
 from sqlalchemy.sql import visitors
-from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.sql.functions import Function, FunctionElement
 
 from kit.auth.checked_sessions import CheckedSession
 from kit.auth.restricted_reads import parts_of
@@ -23,6 +23,10 @@ WRITING = frozenset({"insert", "update", "delete", "merge"})
 """The words that mark a statement as writing, also within a WITH."""
 IN_TRANSACTION = {"isolation_level": "READ COMMITTED"}
 """The execution options of a connection in a transaction in which each statement sees what is committed before it."""
+SETTING = re.compile(r"\b(?:set_config|pg_(?:try_)?advisory_)", re.IGNORECASE)
+"""The beginning of the names of functions whose effect lasts until the end of a transaction."""
+HAS_SETTINGS = "has_settings"
+"""The key in `Session.info` that is set in a transaction with such an effect: reads must not leave it."""
 HIDES_WRITE: WeakKeyDictionary[Compiled, bool] = WeakKeyDictionary()
 """A cache of `refuse_hidden_write`: whether a compiled statement contains another that writes."""
 
@@ -117,6 +121,23 @@ def begin_for_cursor(session: ReadOnlySession, state: ORMExecuteState) -> None:
     options = state.execution_options
     if options.get("stream_results") or options.get("yield_per"):
         session.begin_transaction()
+
+
+def begin_for_settings(session: ReadOnlySession, state: ORMExecuteState) -> None:
+    """Begin a transaction on PostgreSQL for a statement whose effect lasts until the end of its transaction.
+
+    These are `set_config`, as for row level security, and advisory locks. At the end of the session it is rolled back.
+    """
+    if state.bind_mapper is None and any(map(is_setting, parts_of(state))):  # no statement about rows
+        session.begin_transaction()
+        session.info[HAS_SETTINGS] = True
+
+
+def is_setting(element: object) -> bool:
+    """Return whether SQL text, or a function, changes a setting of the transaction, or takes an advisory lock."""
+    if isinstance(element, TextClause):
+        return SETTING.search(str(element)) is not None
+    return isinstance(element, Function) and SETTING.match(element.name) is not None
 
 
 def refuse_hidden_write(

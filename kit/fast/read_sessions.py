@@ -9,6 +9,7 @@ from sqlalchemy import Select, bindparam, select
 from sqlalchemy.engine.interfaces import Dialect
 from sqlalchemy.orm.attributes import instance_state
 
+from kit.auth.read_only_sessions import HAS_SETTINGS
 from kit.database.databases import Database
 from kit.database.errors import FAILURES
 from kit.database.retry import READ_SECONDS, retried_after
@@ -116,7 +117,7 @@ class FastReadSession(DeferredSession, ReadSession):
         if self.restricted and not CURRENT_PRINCIPAL.get().is_superuser:
             return False
         if self.is_open:
-            return self.shortcuts.may_read(self.sync_session, entity)
+            return HAS_SETTINGS not in self.info and self.shortcuts.may_read(self.sync_session, entity)
         return may_read_alone(self.shortcuts, entity)
 
     async def once(self, key: Hashable, work: Callable[[], Awaitable[T]]) -> T:

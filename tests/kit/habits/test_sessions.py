@@ -15,6 +15,7 @@ from sqlmodel import col, select
 from kit import Database, ReadSession, Session, now
 from kit.database.sessions import WriteSession
 from kit.operations.idempotency import StoredResponse
+from tests.engines import on_postgresql
 from tests.kit.habits.items import NO_BOX, HabitBox, HabitItem, HabitItemRead
 
 NAME: Any = HabitItem.name
@@ -489,3 +490,27 @@ async def test_the_session_that_reads_beside_one_that_writes_gathers(router: API
         return await reads.gather(name, name)
 
     assert (await (await serve(router)).post("/items")).json() == ["cup", "cup"]
+
+
+@on_postgresql
+@pytest.mark.each_engine
+@pytest.mark.usefixtures("stored")
+async def test_settings_of_a_transaction_last_as_long_as_the_session(router: APIRouter, serve: Any) -> None:
+    setting = func.current_setting("kit.tenant", True)
+
+    @router.get("/set")
+    async def read(session: ReadSession, is_local: bool, as_text: bool) -> Any:
+        given = text(f"SELECT set_config('kit.tenant', '7', {is_local})")
+        await session.execute(given if as_text else select(func.set_config("kit.tenant", "7", is_local)))
+        return [await session.scalar(select(setting)), (await session.get_one(HabitItem, 1)).name]
+
+    @router.get("/left")
+    async def left(session: ReadSession) -> Any:
+        return await session.scalar(select(setting))
+
+    client = await serve(router)
+    for is_local in (True, False):
+        for as_text in (True, False):
+            answer = await client.get("/set", params={"is_local": is_local, "as_text": as_text})
+            assert answer.json() == ["7", "a"]
+            assert not (await client.get("/left")).json()
