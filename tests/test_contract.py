@@ -124,6 +124,7 @@ REASONS = {
     "GET /gadget-reports/{year}/{month}": "its path is not that of a collection or of an item",
     "GET /gadget.csv": "its response is no single document of JSON",
     "GET /gadget-stream": "its response is no single document of JSON",
+    "GET /gadget-redirect": "it declares no response model",
     "GET /hidden-gadgets": "it is not in the document",
     "GET /gadget-box": "it answers several methods",
     "POST /gadget-orders/": "a success is a 202",

@@ -93,6 +93,11 @@ async def stream() -> AsyncIterator[NameCount]:
     yield NameCount(name="a", number=1)
 
 
+@reports.get("/gadget-redirect")
+async def redirect() -> Any:
+    return Response(status_code=307, headers={"Location": "/gadgets/"})
+
+
 @reports.get("/gadget-of-the-month", response_model=GadgetRead)
 async def read_best() -> Any:
     raise HTTPException(404, "There is none.")

@@ -115,6 +115,11 @@ def other_response(verb: str, route: RouteContext, query: type[ListQuery] | None
         yield f"it shows {shown.__name__}, not {query.read.__name__}"
 
 
+def undeclared_response(verb: str, route: RouteContext, _: Any) -> Iterator[str]:
+    if verb == "show" and route.response_model in (None, Any):
+        yield "it declares no response model"
+
+
 def other_body(verb: str, route: RouteContext, _: Any) -> Iterator[str]:
     if verb in WRITING and body_of(route) is None:
         yield "its body is no JSON object of one model"
@@ -123,7 +128,7 @@ def other_body(verb: str, route: RouteContext, _: Any) -> Iterator[str]:
 
 
 REASONS: Sequence[Callable[[str, RouteContext, Any], Iterator[str]]] = (
-    many_methods, undocumented, required_parameters, other_response, other_body
+    many_methods, undocumented, required_parameters, other_response, undeclared_response, other_body
 )  # fmt: skip
 
 

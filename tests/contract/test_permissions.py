@@ -16,6 +16,7 @@ from pydantic import BaseModel
 import main
 from kit import Service, Who, allowing
 from kit.auth.permissions import Permissions
+from kit.operations.results import variant_of
 from kit.operations.route import Operation
 from kit.server.annotations import models_in
 from kit.server.routes import entries_of
@@ -50,11 +51,19 @@ def resource_of(route: RouteContext) -> Resource | None:
     return max(found, key=lambda one: len(one.path), default=None)
 
 
+def is_usual(route: RouteContext) -> bool:
+    """Return whether these tests can make a request to an operation: it is a verb of a resource, or a bulk creation."""
+    resource = resource_of(route)
+    known = [] if resource is None else [*resource.verbs.values(), *filter(None, [resource.bulk])]
+    return name_of(route) in map(name_of, known)
+
+
 def leads_to_a_row(route: RouteContext) -> bool:
-    """Return whether a route has an id in its path, and reads or changes the row with this id."""
+    """Return whether an operation reads or changes the row whose id is in its path: it shows one, or is a verb."""
     has_ids = all(str(part.field_info.annotation) in IDS for part in route.dependant.path_params)
     is_complete = not any(required_parameters("", route, None)) and (body_of(route) or not route.body_field)
-    return bool(route.dependant.path_params and has_ids and is_complete and resource_of(route))
+    is_of_row = is_usual(route) or variant_of(route.response_model) is not None
+    return bool(route.dependant.path_params and has_ids and is_complete and is_of_row and resource_of(route))
 
 
 of_an_item = pytest.mark.parametrize("route", [route for route in ROUTES if leads_to_a_row(route)], ids=name_of)
@@ -115,13 +124,6 @@ async def valid_request(route: RouteContext, superuser: Person, owner: Person | 
     is_of_item = resource is not None and resource.has("things") and route.dependant.path_params
     item = await item_of(resource, superuser, owner) if resource and is_of_item else None
     return filled(route, item and item["id"]), await body_for(route, superuser, owner, item)
-
-
-def is_usual(route: RouteContext) -> bool:
-    """Return whether these tests can make a request to an operation: it is a verb of a resource, or a bulk creation."""
-    resource = resource_of(route)
-    known = [] if resource is None else [*resource.verbs.values(), *filter(None, [resource.bulk])]
-    return name_of(route) in map(name_of, known)
 
 
 def assert_success(route: RouteContext, answer: Response) -> None:
