@@ -9,8 +9,8 @@ from typing import Any
 
 from alembic.ddl.sqlite import SQLiteImpl
 from alembic.util import CommandError
-from sqlalchemy import JSON, Column, ColumnElement, Uuid, cast, func, literal_column, not_, or_, select
-from sqlalchemy.types import TypeEngine
+from sqlalchemy import JSON, Column, ColumnElement, Uuid, func, literal_column, not_, or_, select, type_coerce
+from sqlalchemy.types import NullType, TypeEngine
 
 
 class CheckedCasts(SQLiteImpl):
@@ -29,8 +29,15 @@ class CheckedCasts(SQLiteImpl):
         if (using := self.using.pop((source.table.name, source.name), None)) is not None:
             existing_transfer["expr"] = literal_column(using)
         elif source.type._type_affinity is not new_type._type_affinity:
-            super().cast_for_batch_migrate(existing, existing_transfer, new_type)
-            self.refuse(source, is_changed(source, new_type))
+            converted = self.cast(source, new_type)
+            if not isinstance(new_type, JSON):
+                existing_transfer["expr"] = literal_column(converted)
+            self.refuse(source, is_changed(source, new_type, converted))
+
+    def cast(self, source: Column[Any], new_type: TypeEngine[Any]) -> str:
+        """Return SQLite's own CAST. In expressions of SQLAlchemy, the kit refuses it for dates and times."""
+        name = self.dialect.identifier_preparer.format_column(source)
+        return f"CAST({name} AS {self.dialect.type_compiler_instance.process(new_type)})"
 
     def refuse(self, source: Column[Any], condition: ColumnElement[bool]) -> None:
         """Raise a CommandError if the condition holds for any row of the table."""
@@ -43,10 +50,10 @@ class CheckedCasts(SQLiteImpl):
             )
 
 
-def is_changed(source: Column[Any], new_type: TypeEngine[Any]) -> ColumnElement[bool]:
-    """Return the condition for values that a cast changes, or that the new type does not have."""
+def is_changed(source: Column[Any], new_type: TypeEngine[Any], converted: str) -> ColumnElement[bool]:
+    """Return the condition for values that the cast `converted` changes, or that the new type does not have."""
     if isinstance(new_type, JSON):
         return not_(func.json_valid(source))
     if isinstance(new_type, Uuid):
         return or_(func.length(source) != 32, source.op("GLOB")("*[^0-9a-f]*"))
-    return cast(source, new_type) != source
+    return type_coerce(source, NullType()) != literal_column(converted)

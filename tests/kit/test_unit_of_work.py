@@ -107,7 +107,7 @@ async def test_a_request_that_conflicts_every_time_is_a_409(probed: Client) -> N
 
 @pytest.mark.each_engine
 async def test_a_programming_error_is_a_500(probed: Client) -> None:
-    assert (await run(probed, "SELECT nothing FROM kit_book")).status_code == 500
+    assert (await run(probed, "SELECT no_such_column FROM kit_book")).status_code == 500
 
 
 async def test_a_missing_table_is_a_503_with_an_instruction(probed: Client) -> None:

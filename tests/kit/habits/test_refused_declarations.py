@@ -115,7 +115,6 @@ def test_a_flag_is_refused_because_its_combinations_are_no_members() -> None:
     [
         Column(BigInteger, Identity(start=100)),
         Column(BigInteger, Sequence("numbers")),
-        Column(BigInteger, server_default=Sequence("numbers").next_value()),
         Column(BigInteger, autoincrement=True),
     ],
 )
