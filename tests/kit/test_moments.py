@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from sqlalchemy import MetaData, cast, extract, func, literal
-from sqlalchemy.dialects import sqlite
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import CompileError
 from sqlalchemy.orm import registry
 from sqlmodel import SQLModel, col, select, update
@@ -161,3 +161,12 @@ def test_other_operators_of_moments_are_those_of_sqlalchemy() -> None:
     assert str(at_.is_(None)) == "moments_visit.at IS NULL"
     assert str(on_.desc()) == "moments_visit.day DESC"
     assert str(SPAN + Visit.__table__.c.at) == "(:param_1 + moments_visit.at)"  # type: ignore[attr-defined]
+
+
+def test_a_day_that_is_compared_with_a_moment_stays_a_day_on_postgresql() -> None:
+    condition = str((on_ < at_).compile(dialect=postgresql.dialect()))  # type: ignore[no-untyped-call]
+    assert condition == "moments_visit.day < moments_visit.at"
+
+
+def test_the_time_of_day_of_the_database_is_written_in_the_form_of_columns_on_sqlite() -> None:
+    assert "strftime('%H:%M:" in str(select(func.current_time()).compile(dialect=sqlite.dialect()))

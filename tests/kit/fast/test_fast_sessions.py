@@ -120,6 +120,15 @@ async def test_concurrent_readers_get_separate_objects(
     assert len(direct_sql) == 1
 
 
+async def test_concurrent_reads_of_a_row_by_one_session_return_the_same_object(
+    database: Database, plain: Database
+) -> None:
+    await store(plain, row := note("a"))
+    async with database.read() as session:
+        one, other = await asyncio.gather(session.get(FastNote, row.id), session.get(FastNote, row.id))
+        assert one is other is not None
+
+
 async def test_without_coalescing_each_reader_has_a_query(
     unshared: Database, plain: Database, direct_sql: list[str]
 ) -> None:

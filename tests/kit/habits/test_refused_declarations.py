@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from enum import IntFlag
 from typing import Annotated, Any, ClassVar
+from uuid import UUID
 
 import pytest
 from fastapi import APIRouter
@@ -11,6 +12,7 @@ from pydantic import Field as PydanticField
 from sqlalchemy import (
     BigInteger,
     Column,
+    ForeignKey,
     Identity,
     Index,
     Integer,
@@ -203,3 +205,13 @@ def test_a_field_of_parsed_json_is_not_refused_and_is_stored() -> None:
         parcel = session.exec(select(Parcel)).one()
         assert (parcel.content, parcel.labels) == ({"a": 1}, ["b"])
     engine.dispose()
+
+
+def test_a_foreign_key_without_a_type_has_that_of_its_target() -> None:
+    class Target(RefusedEntity, table=True):
+        code: UUID
+
+    class Referrer(RefusedEntity, table=True):
+        target_id: int = Field(sa_column=Column(ForeignKey("target.id")))
+
+    assert isinstance(Referrer.__table__.c.target_id.type, BigInteger)  # type: ignore[attr-defined]

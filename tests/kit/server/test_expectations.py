@@ -105,6 +105,12 @@ async def test_the_same_connection_serves_the_next_request_after_the_body(server
     assert [int(part[:3]) for part in answer.split(b"HTTP/1.1 ")[1:] if part[:3] != b"100"] == [200, 200]
 
 
+async def test_a_long_body_may_arrive_in_parts_after_the_interim_response(server: Server) -> None:
+    body = b'{"name":"%b"}' % (b"a" * 300_000)
+    interim, answer = await expect(server, b"POST /notes", JSON + TOKEN + b"Connection: close\r\n", body)
+    assert (int(interim[:3]), int(answer[:3]), len(answer) > 300_000) == (100, 200, True)
+
+
 async def test_a_request_over_its_quota_gets_no_interim_response(monkeypatch: pytest.MonkeyPatch) -> None:
     rates = RateLimits("memory://", per_user=0, per_address=1)
     monkeypatch.setattr(test_connections, "echo", service(fast=False, rates=rates))
