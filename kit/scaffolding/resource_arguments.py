@@ -97,7 +97,7 @@ class ResourceArguments:
             if known is None or not known.is_user:
                 names = ", ".join(one.module for one in project.known.values() if one.is_user) or "none"
                 raise NotWrittenError(f"OWNER={self.owner} is no resource of users, of which there are: {names}.")
-            found = next((field for field in users if field.parent == known), None)
+            found = next((field for field in users if field.parent == known and field.relation == "owner"), None)
             if found is None:
                 (found,) = fields_of(f"owner:{self.owner}", self.name, project.known)
                 refuse_twice(found, fields)

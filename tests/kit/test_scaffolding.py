@@ -274,6 +274,12 @@ def test_what_cannot_be_is_refused_in_one_sentence_and_nothing_is_written(
     assert files(zoo) == before
 
 
+def test_another_user_than_the_owner_may_be_referred_to(zoo: Path) -> None:
+    source = written(zoo, NAME="cat", FIELDS="name:str sitter:keeper", OWNER="keeper")
+    assert "owner_id: Owner" in source
+    assert "sitter_id: int" in source
+
+
 def test_a_part_cannot_have_an_owner_beside_that_of_its_parent(zoo: Path) -> None:
     written(zoo, NAME="cat", OWNER="keeper")
     assert "through the cat" in str(main("NAME=toy", "PARENT=cat", "OWNER=keeper"))
