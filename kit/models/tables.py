@@ -135,16 +135,16 @@ def complete_table(entity: Any, table: Table) -> None:
     """Add CHECKs and indexes to a table. Raises a TypeError for a declaration that the kit does not support."""
     refuse_other_names(entity, table)
     refuse_other_keys(entity, table)
-    columns = {name: column_of(table, name, field) for name, field in entity.model_fields.items()}
+    found = {name: column_of(table, name, field) for name, field in entity.model_fields.items()}
+    columns = {name: column for name, column in found.items() if column is not None}
     for name, column in columns.items():
-        if column is not None and has_explicit_type(entity.model_fields[name]):
+        if has_explicit_type(entity.model_fields[name]):
             use_suitable_type(entity, name, column)
     for column in table.columns:
         if isinstance(column.type, AutoString):
             column.type = text_type(column.type.length)
     for name, column in columns.items():
-        if column is not None:
-            complete_column(entity, table, name, column)
+        complete_column(entity, table, name, column)
     apply_decimal_rules(entity, table)
     refuse_json_entries(entity, table)
     refuse_long_entries(entity, table)

@@ -163,7 +163,7 @@ def test_other_operators_of_moments_are_those_of_sqlalchemy() -> None:
     assert str(SPAN + Visit.__table__.c.at) == "(:param_1 + moments_visit.at)"  # type: ignore[attr-defined]
 
 
-def test_a_day_that_is_compared_with_a_moment_stays_a_day_on_postgresql() -> None:
+def test_a_day_that_is_compared_with_a_moment_stays_a_day_elsewhere_than_on_sqlite() -> None:
     condition = str((on_ < at_).compile(dialect=postgresql.dialect()))  # type: ignore[no-untyped-call]
     assert condition == "moments_visit.day < moments_visit.at"
 

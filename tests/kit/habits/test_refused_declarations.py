@@ -208,10 +208,10 @@ def test_a_field_of_parsed_json_is_not_refused_and_is_stored() -> None:
 
 
 def test_a_foreign_key_without_a_type_has_that_of_its_target() -> None:
-    class Target(RefusedEntity, table=True):
-        code: UUID
-
     class Referrer(RefusedEntity, table=True):
         target_id: int = Field(sa_column=Column(ForeignKey("target.id")))
+
+    class Target(RefusedEntity, table=True):
+        code: UUID
 
     assert isinstance(Referrer.__table__.c.target_id.type, BigInteger)  # type: ignore[attr-defined]
