@@ -50,10 +50,8 @@ def same_kind(one: TypeEngine[Any], other: TypeEngine[Any]) -> bool:
 
 def python_type_of(type_: TypeEngine[Any]) -> type:
     """Return the Python type of a column type; the class of the column type if it names none, as INET."""
-    try:
-        return type_.python_type
-    except NotImplementedError:
-        return type(type_)
+    named = type_.python_type
+    return type(type_) if named is object else named
 
 
 def losses(connection: Connection, name: str, op: ops.MigrateOperation) -> Iterator[CommentOp]:
