@@ -29,7 +29,7 @@ from kit.models.columns import DecimalColumn
 from kit.models.naming import NAMES
 from tests.clients import client_of
 from tests.engines import Client, empty, url_for
-from tests.kit.service import create_runtime, create_service, create_tables
+from tests.kit.service import FAST_PATH, create_runtime, create_service, create_tables
 from tests.kit.specimens import REGISTRY, Colour, Kind, Level, Size, Specimen
 from tests.kit.test_said_once import checks, entity_of, no_entities_remain, table_of
 
@@ -201,7 +201,10 @@ async def url(new_database: Any) -> str:
     return url
 
 
-@pytest.fixture(scope="module", params=[True, pytest.param(False, marks=pytest.mark.exhaustive)], ids=["fast", "plain"])
+PLAIN = pytest.param(False, marks=pytest.mark.exhaustive, id="plain")
+
+
+@pytest.fixture(scope="module", params=[*([pytest.param(True, id="fast")] if FAST_PATH else []), PLAIN])
 async def service(url: str, request: pytest.FixtureRequest) -> AsyncIterator[Service]:
     """Provide a service with all specimens, with and without the fast path."""
     runtime = create_runtime(Database(url_for(url)))

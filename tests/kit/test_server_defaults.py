@@ -41,7 +41,7 @@ from kit.database.migrating import engine_for
 from kit.database.type_rendering import render_type
 from tests.clients import client_of
 from tests.engines import Client, url_for
-from tests.kit.service import create_runtime, create_service, create_tables
+from tests.kit.service import FAST_PATH, create_runtime, create_service, create_tables
 from tests.kit.specimens import Colour, Level, Point
 from tests.kit.test_comparison import context_of
 
@@ -169,7 +169,9 @@ async def database(new_database: Any) -> Database:
     return database
 
 
-@pytest.fixture(scope="module", params=[True, False], ids=["fast", "plain"])
+@pytest.fixture(
+    scope="module", params=[True, False] if FAST_PATH else [False], ids=["fast", "plain"] if FAST_PATH else ["plain"]
+)
 async def service(request: Any, database: Database) -> AsyncIterator[Service]:
     app = create_service(create_runtime(database), *(case.router for case in CASES), fast=request.param)
     async with app.router.lifespan_context(app):
