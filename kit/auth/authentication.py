@@ -33,7 +33,7 @@ class Authenticator:
     Admission reads it to share the service fairly between users, before a request is authenticated. It grants nothing.
     """
     for_owners: set[type[Entity]] = field(default_factory=set)
-    """The entities of which users read only the own rows, unless they are superusers."""
+    """The entities whose rows only their owners and superusers may read."""
 
     async def admit(self, connection: HTTPConnection, who: Who) -> None:
         """Determine the principal of the request. Raises a 401 or 403 if it lacks the permission `who`."""

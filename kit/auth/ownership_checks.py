@@ -50,7 +50,7 @@ def reserved_errors(entity: type[Entity]) -> Iterator[str]:
 
 
 def unnoticed_changes(entity: type[Entity]) -> Iterator[str]:
-    """Yield a message for `onupdate` of the owner's column, and `post_update` of that or a reserved one.
+    """Yield an error for `onupdate` of the owner's column, and for `post_update` of that column or a reserved one.
 
     SQLAlchemy sets these values after the events of a flush in which owners and reserved fields are checked.
     """

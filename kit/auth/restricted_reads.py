@@ -166,7 +166,7 @@ def render_update(statement: Update, compiler: SQLCompiler, **options: Any) -> s
 
 @compiles(Update, "sqlite")
 def render_update_on_sqlite(statement: Update, compiler: SQLCompiler, **options: Any) -> Any:
-    """Do `render_update` with `compile_update`, which this replaces: SQLAlchemy calls one function for a dialect."""
+    """Render an UPDATE as `render_update` does, by `compile_update`: SQLAlchemy calls only one function for SQLite."""
     with rendering_change(compiler, statement.table):
         return compile_update(statement, compiler, **options)
 

@@ -42,7 +42,7 @@ class Rename:
         return Rename(self.table, self.new, self.column)
 
     def refusal(self, columns: Mapping[str, Collection[str]]) -> str | None:
-        """Return an error message if it is impossible in a database with these columns by table; None otherwise."""
+        """Return an error message if the database has no such table or column. `columns` are those of each table."""
         if self.table not in columns:
             return f"there is no table {self.table}: the tables are {', '.join(sorted(columns))}"
         if self.column is None:

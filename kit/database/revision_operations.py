@@ -35,7 +35,7 @@ class CommentOp(ops.MigrateOperation):
 
 
 class RemarkOp(CommentOp):
-    """A comment about a difference that the migration leaves. It is rendered with a statement, as it may be alone."""
+    """A comment about a difference that the migration does not change. A statement follows it, for valid Python."""
 
 
 @dataclass

@@ -192,7 +192,7 @@ class WriteSession(_Session):
         await self.run_sync(lambda session: session.trusted_connection().execute(statement))  # type: ignore[attr-defined]
 
     async def find_trusted(self, statement: Any) -> Any:
-        """Return the first value that a statement of the kit finds among the rows of all owners, or None."""
+        """Execute a statement of the kit on the rows of all owners. Returns the first value, or None without a row."""
         return await self.run_sync(lambda session: session.trusted_connection().scalar(statement))  # type: ignore[attr-defined]
 
     async def prepare_commit(self) -> None:

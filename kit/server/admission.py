@@ -215,7 +215,7 @@ class AdmittedRequest:
         return self.has_slot
 
     async def wait_for_slot(self) -> Problem | None:
-        """Wait for a slot, after `takes_slot` has returned False. Returns the refusal if there is none in time."""
+        """Wait up to `MAX_WAIT_SECONDS` for a slot. Returns None if the request got one, otherwise the refusal."""
         self.has_slot = await self.slots.requests.wait(self.caller, MAX_WAIT_SECONDS, self.lane)
         if self.has_slot:
             return None
