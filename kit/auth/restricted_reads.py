@@ -33,7 +33,7 @@ from sqlalchemy.sql.compiler import Compiled, SQLCompiler
 
 from kit.auth.own_rows import PlainTable, select_own
 from kit.auth.owners import OwnershipError, entity_of
-from kit.models.sqlite_expressions import compile_update
+from kit.models.sqlite_assignments import compile_update
 
 OWN_ROWS = "kit_own_rows"
 """The execution option by which a statement is compiled to return only rows of the principal."""

@@ -17,7 +17,7 @@ from sqlalchemy.sql.visitors import iterate
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from kit.database.sqlite_reflection import escaped
-from kit.models.sqlite_expressions import is_encoded
+from kit.models.sqlite_forms import is_encoded
 
 
 @dataclass

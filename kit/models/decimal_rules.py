@@ -14,8 +14,9 @@ from sqlalchemy import CheckConstraint, Column, Table, inspect
 from sqlalchemy.sql.elements import ColumnClause, TextClause
 from sqlalchemy.sql.visitors import iterate, replacement_traverse
 
+from kit.models import sqlite_expressions  # noqa: F401  registers the rules that compile expressions
 from kit.models.columns import DecimalColumn
-from kit.models.sqlite_expressions import ENCODED, form_of, has_duration
+from kit.models.sqlite_forms import ENCODED, form_of, has_duration
 
 Encoded = Mapping[str, Column[Any]]
 """The columns of a table, by name, whose values have another form on SQLite than on PostgreSQL."""
