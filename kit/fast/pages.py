@@ -11,7 +11,7 @@ from functools import cache, cached_property, partial
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import Integer, Select, Table, bindparam, select
+from sqlalchemy import Integer, Select, Table, bindparam, select, util
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from kit.auth.embedding import FOR_OWNERS
@@ -20,7 +20,7 @@ from kit.fast.embedding import Values, embed
 from kit.fast.plain_selects import is_plain_select, unified, without_loader_options
 from kit.fast.projection import Projection
 from kit.fast.read_sessions import FastReadSession
-from kit.fast.selects import cache_key, fetch
+from kit.fast.selects import MAX_STATEMENTS, cache_key, fetch
 from kit.http.encoding import to_json
 from kit.http.principals import CURRENT_PRINCIPAL
 from kit.models.reads import Read
@@ -33,8 +33,11 @@ from kit.query.page_selects import MAX_LIMIT, completed
 from kit.query.page_sizes import rows_that_fit
 from kit.query.pages import Page
 from kit.query.plans import Plan, planned
+from kit.query.repeated_rows import refuse_repeated_rows
 from kit.query.slow_reads import in_turn
 
+_found_once: util.LRUCache[Any, bool] = util.LRUCache(MAX_STATEMENTS)
+"""The cache keys, without values, of statements that find each row once."""
 NUMBER, OFFSET = bindparam("page_number", type_=Integer), bindparam("page_offset", type_=Integer)
 
 
@@ -101,6 +104,9 @@ async def fast_page(session: ReadSession, query: ListQuery, statement: Select[An
     if key is None:
         return None
     choices = choices.with_statements(statements) if is_own else Choices(query, statements[0])
+    if key.key not in _found_once:
+        refuse_repeated_rows(statements[0], query.model)
+        _found_once[key.key] = True
     sharing = _sharing_key(query, projection, key)
     read = partial(in_turn, query, partial(read_rows, session.shortcuts.engine, query, projection, choices))
     return FastPage(projection, await (read() if sharing is None else session.once(sharing, read)))

@@ -22,6 +22,7 @@ from kit.query.page_sizes import rows_that_fit
 from kit.query.page_statements import refuse_other_rows, refuse_own_order
 from kit.query.plans import Plan, planned
 from kit.query.related import load_lists
+from kit.query.repeated_rows import refuse_repeated_rows
 from kit.query.shown_values import load_shown, shown_in, shows_related
 from kit.query.slow_reads import counted, in_turn
 
@@ -85,6 +86,7 @@ async def plain_page(session: ReadSession, query: ListQuery, statement: Select[A
     order = order_of(query.model, query.sort)
     position, choices = order.position_of(query), Choices(query, statement)
     refuse_own_order(choices)
+    refuse_repeated_rows(choices.walking, query.model)
     plan = await planned(query, order, choices, SessionReader(session))
     limit = query.given.get("limit", MAX_LIMIT)
     rows = await _collect(session, query, order, position, plan, limit + 1) if plan.may_have_rows else []

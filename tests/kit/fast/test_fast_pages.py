@@ -207,7 +207,7 @@ NARROWED: list[Callable[[], Any]] = [
     lambda: select(FastNote).options(selectinload(FastNote.replies)),  # type: ignore[arg-type]
     lambda: plain_select(FastNote).options(load_only(FastNote.text)),  # type: ignore[arg-type]
     lambda: select(FastNote).options(defer(FastNote.text)),  # type: ignore[arg-type]
-    lambda: select(FastNote).join(FastReply, col(FastReply.note_id) == FastNote.id).where(FastReply.text == "1"),
+    lambda: select(FastNote).join(FastReply, col(FastReply.id) == FastNote.id).where(FastReply.text == "1"),
 ]
 STRANGE: list[Callable[[], Any]] = [
     lambda: select(FastNote).limit(1),

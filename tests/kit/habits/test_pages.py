@@ -10,6 +10,7 @@ from fastapi import APIRouter, Depends
 from pydantic import AliasChoices, AliasPath, BaseModel
 from pydantic import Field as Alias
 from sqlalchemy import func, text, union
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.associationproxy import association_proxy
 from sqlalchemy.orm import aliased, contains_eager, defer, joinedload, load_only, raiseload, selectinload
 from sqlmodel import Field, Relationship, SQLModel, select
@@ -377,6 +378,73 @@ async def test_a_join_that_a_page_would_cut_off_is_refused(
 ) -> None:
     lists(router, lambda: select(Shelf).join(Shelf.pots).options(contains_eager(Shelf.pots)), ShelfWithPots)
     assert "load the list by `selectinload` in place of `contains_eager`" in await refusal(router, serve, caplog)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        lambda: select(Shelf).join(Shelf.pots).where(Pot.name != "green"),
+        lambda: select(Shelf).outerjoin(Pot),
+        lambda: select(Shelf).where(Pot.shelf_id == Shelf.id),
+        lambda: select(Shelf).where((Pot.shelf_id == Shelf.id) | (Pot.id == 1)),
+        lambda: select(Shelf).select_from(Pot).join(Shelf),
+        lambda: select(Shelf).join(Pot, full=True).where(Pot.id == 1),
+        lambda: select(Shelf).join(subqueried := select(Pot).subquery(), subqueried.c.shelf_id == Shelf.id),
+        lambda: select(Shelf).join(HabitShelfLabel),
+        lambda: select(Shelf).join(Shelf.pots).group_by(Shelf.id, Pot.name),
+        lambda: select(Shelf).join(Shelf.pots).group_by(Shelf.name),
+    ],
+)
+@pytest.mark.parametrize("parameters", ["", "?sort=name&limit=1", "?name=b&count=true"])
+async def test_a_join_that_repeats_rows_is_refused(
+    router: APIRouter, serve: Serve, caplog: Any, statement: Made, parameters: str
+) -> None:
+    lists(router, statement)
+    assert "or add `.distinct()`" in await refusal(router, serve, caplog, f"/rows{parameters}")
+
+
+async def test_a_join_of_the_conditions_of_a_query_variant_that_repeats_rows_is_refused(
+    router: APIRouter, serve: Serve, caplog: Any
+) -> None:
+    lists(router, lambda: select(Shelf), narrowed=lambda _, statement: statement.join(Pot))
+    assert "or add `.distinct()`" in await refusal(router, serve, caplog, "/rows?name=a")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [lambda: select(Shelf).ext(distinct_on(Shelf.id)), lambda: select(Shelf).join(Pot).ext(distinct_on(Shelf.name))],
+)
+async def test_distinct_with_columns_is_refused(router: APIRouter, serve: Serve, caplog: Any, statement: Made) -> None:
+    lists(router, statement)
+    assert "write `.distinct()` without columns" in await refusal(router, serve, caplog, "/rows?sort=name")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        lambda: select(Pot).join(Pot.shelf).where(Shelf.name == "b"),
+        lambda: select(Pot).outerjoin(Pot.shelf).outerjoin(above := aliased(Shelf), Shelf.above_id == above.id),
+        lambda: select(Pot).where(Shelf.id == Pot.shelf_id),
+        lambda: select(Pot).select_from(Shelf).join(Pot),
+        lambda: (
+            select(Pot)
+            .outerjoin(HabitSeed, HabitSeed.id == Pot.version)
+            .outerjoin(
+                HabitShelfLabel,
+                (HabitShelfLabel.shelf_id == Pot.shelf_id) & (HabitShelfLabel.seed_id == HabitSeed.id),
+            )
+        ),
+        lambda: select(Pot).where(select(HabitSeed).where(HabitSeed.pot_id == Pot.id).exists() | (Pot.name == "blue")),
+        lambda: select(Pot).join(Shelf, Pot.shelf_id == Shelf.id).group_by(Pot.id, Shelf.id).having(func.count() > 0),
+    ],
+)
+@pytest.mark.parametrize("parameters", ["limit=1", "limit=1&sort=-name", "limit=1&name__in=red,blue"])
+async def test_a_join_that_repeats_no_row_is_listed(
+    router: APIRouter, serve: Serve, filled: None, statement: Made, parameters: str
+) -> None:
+    lists(router, statement, PotRead, HabitPot)
+    rows = await all_of(await serve(router), f"/rows?{parameters}")
+    assert sorted(row["name"] for row in rows) == ["blue", "red"]
 
 
 @pytest.mark.parametrize(

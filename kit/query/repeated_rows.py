@@ -1,0 +1,149 @@
+"""Repeated rows: refuses statements of pages whose joins may find a row several times.
+
+A cursor is the position of a row in the order of the list. If a row came several times, the pages would have other rows
+for each page size. So each joined table must have at most one row for a row of the list: a unique key of it is equal to
+values of the list's table, of tables that were found so, or to constants.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Set
+from typing import Any
+
+from sqlalchemy import (
+    Alias,
+    Column,
+    FromClause,
+    Index,
+    Join,
+    PrimaryKeyConstraint,
+    Select,
+    Table,
+    UniqueConstraint,
+    inspect,
+)
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.sql import operators
+from sqlalchemy.sql.elements import BinaryExpression, BooleanClauseList, ColumnClause
+from sqlalchemy.sql.visitors import iterate
+
+from kit.models.entities import Entity
+
+Equal = Mapping[FromClause, list[tuple[str, Set[Any]]]]
+"""By table, its columns that are equal to another expression, and the tables of that expression."""
+
+
+def refuse_repeated_rows(statement: Select[Any], entity: type[Entity]) -> None:
+    """Raise a TypeError if a statement may find a row of the entity several times."""
+    table = inspect(entity).local_table
+    ids = statement.with_only_columns(entity.id, maintain_column_froms=True)  # type: ignore[call-overload]
+    if is_distinct(statement):
+        refuse_distinct_on(ids)
+    elif not mentions_only(statement, table) and not is_found_once(ids, table):
+        name = entity.__name__
+        raise TypeError(
+            f"The statement of `page` finds rows of {name} several times, because it joins a list, whose rows a page "
+            f"would cut off: write a condition in place of the join, `.where({name}.<relationship>.any(…))` or "
+            f"`.where(col({name}.id).in_(…))` with a SELECT of ids, or add `.distinct()`; and load the list by "
+            "`selectinload` in place of `contains_eager`."
+        )
+
+
+def mentions_only(statement: Select[Any], table: FromClause) -> bool:
+    """Return whether a statement has no other tables, not even in a subquery."""
+    return {part for part in map(table_of, iterate(statement)) if part is not None} <= {table}
+
+
+def table_of(element: Any) -> Any:
+    if isinstance(element, ColumnClause):
+        return element.table
+    return element if isinstance(element, FromClause) else None
+
+
+def is_distinct(statement: Select[Any]) -> bool:
+    """Return whether a statement has DISTINCT or DISTINCT ON."""
+    return bool(statement.compare(statement.distinct()))
+
+
+def refuse_distinct_on(ids: Select[Any]) -> None:
+    """Raise a TypeError for DISTINCT ON: SQLite has none, and PostgreSQL needs its columns in ORDER BY."""
+    text = str(ids.compile(dialect=postgresql.dialect()))  # type: ignore[no-untyped-call]
+    if "\nSELECT DISTINCT ON" in f"\n{text}":
+        raise TypeError(
+            "The statement of `page` has `distinct` with columns, which only PostgreSQL has, and only for rows in the "
+            "order of these columns: write `.distinct()` without columns."
+        )
+
+
+def is_found_once(ids: Select[Any], table: FromClause) -> bool:
+    """Return whether a SELECT of the ids of a table has each one at most once."""
+    sources = list(parts_of(ids.get_final_froms()))
+    joins = [source for source in sources if isinstance(source, Join)]
+    equal = equalities([ids.whereclause, *(join.onclause for join in joins)])
+    found, rest = {table}, {source for source in sources if source not in joins} - {table}
+    while determined := {source for source in rest if is_determined(source, equal, found)}:
+        found, rest = found | determined, rest - determined
+    groups = grouped_by(ids)
+    has_id = any(table_of(group) == table and group.key == "id" for group in groups)
+    is_grouped = has_id and all(table_of(group) in found for group in groups)
+    return is_grouped or not (groups or rest or any(join.full for join in joins))
+
+
+def parts_of(sources: Iterable[Any]) -> Iterator[Any]:
+    """Yield joins, and the tables and other elements that they join."""
+    for source in sources:
+        yield source
+        if isinstance(source, Join):
+            yield from parts_of((source.left, source.right))
+
+
+def equalities(conditions: Iterable[Any]) -> Equal:
+    equal: dict[Any, list[tuple[str, Set[Any]]]] = {}
+    for condition in conditions:
+        for part in conjuncts(condition):
+            if isinstance(part, BinaryExpression) and part.operator is operators.eq:
+                for side, other in ((part.left, part.right), (part.right, part.left)):
+                    if isinstance(side, ColumnClause):
+                        equal.setdefault(side.table, []).append((side.key, tables_of(other)))
+    return equal
+
+
+def conjuncts(condition: Any) -> Iterator[Any]:
+    """Yield the conditions that AND connects."""
+    if isinstance(condition, BooleanClauseList) and condition.operator is operators.and_:
+        for part in condition.clauses:
+            yield from conjuncts(part)
+    else:
+        yield condition
+
+
+def tables_of(expression: Any) -> Set[Any]:
+    return {part for part in map(table_of, iterate(expression)) if part is not None}
+
+
+def is_determined(source: Any, equal: Equal, found: Set[Any]) -> bool:
+    """Return whether a table or alias has at most one row for a row of the tables that were found."""
+    names = {name for name, tables in equal.get(source, ()) if tables <= found}
+    return any(key <= names for key in keys_of(source))
+
+
+def keys_of(source: Any) -> list[Set[str]]:
+    """Return the unique keys of a table or its alias, each as the names of its columns."""
+    table = source.element if isinstance(source, Alias) else source
+    if not isinstance(table, Table):
+        return []
+    unique = [part for part in table.constraints if isinstance(part, PrimaryKeyConstraint | UniqueConstraint)]
+    indexes = [index for index in table.indexes if index.unique and is_whole(index)]
+    return [{column.key for column in part.columns} for part in (*unique, *indexes)]
+
+
+def is_whole(index: Index) -> bool:
+    """Return whether an index has columns alone, and all rows."""
+    conditions = [index.dialect_options[name]["where"] for name in ("sqlite", "postgresql")]
+    return all(isinstance(part, Column) for part in index.expressions) and conditions == [None, None]
+
+
+def grouped_by(ids: Select[Any]) -> list[Any]:
+    """Return the expressions of GROUP BY: the parts of a statement that it has more often than without GROUP BY."""
+    others, parts = list(ids.group_by(None).get_children()), list(ids.get_children())
+    more = Counter(map(id, parts)) - Counter(map(id, others))
+    return [part for part in parts if id(part) in more]
