@@ -8,6 +8,7 @@ from typing import Any, Literal
 from sqlalchemy import URL, Connection, ExceptionContext, event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from kit.database import sqlite_texts
 from kit.database.engines import Engines, Pool, name_origin
 from kit.database.references import name_reference
 from kit.database.sqlite_file import SQLiteFile
@@ -79,7 +80,8 @@ def sqlite_engine(
         pool_use_lifo=True,
         pool_reset_on_return=reset,
         skip_autocommit_rollback=reset is None,
-        connect_args={"timeout": pool.lock_timeout},  # SQLite's busy timeout: waits for writers of other processes
+        # `timeout` is SQLite's busy timeout: waits for writers of other processes
+        connect_args={"timeout": pool.lock_timeout, "factory": sqlite_texts.Connection},
     )
 
     def prepare(connection: Any, record: Any) -> None:

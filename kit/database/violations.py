@@ -67,7 +67,8 @@ def _of_postgresql(table: Table, details: Any, statement: str) -> Violation:
     if isinstance(constraint, ForeignKeyConstraint):
         is_referred = key is not None and is_of_referred(key[1], constraint, table_of(statement))
         return Violation(table, constraint, list(constraint.columns), is_referred)
-    column = getattr(details, "column_name", None) or column_of_argument(str(details), statement)
+    message = f"{details} {getattr(details, 'context', None)}"
+    column = getattr(details, "column_name", None) or column_of_argument(message, statement)
     columns = named_columns(table, [column]) or columns_named(table, name) or (mentioned(table, key[1]) if key else [])
     return Violation(table, constraint, columns)
 

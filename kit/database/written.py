@@ -14,8 +14,8 @@ from kit.models.entities import known_tables
 WRITES = re.compile(r'\s*(?:INSERT INTO|UPDATE|DELETE FROM)\s+(?:"(?P<quoted>(?:[^"]|"")+)"|(?P<name>\w+))')
 VALUES = re.compile(r"\bVALUES\s*\(")
 CLAUSES = re.compile(r"\b(?:SET|WHERE|RETURNING)\b")
-ARGUMENT = re.compile(r"query argument \$(\d+)")
-"""The part of asyncpg's message that names the argument which it refuses."""
+ARGUMENT = re.compile(r"(?:query argument|portal parameter) \$(\d+)")
+"""The part of a message of asyncpg or PostgreSQL that names the argument which it refuses."""
 Assignments = Sequence[tuple[str, str]]
 """The columns that a statement sets, each with its SQL expression."""
 
@@ -68,10 +68,21 @@ def marks_in(sql: str) -> int:
     return without_quoted(sql).count("?")
 
 
+def numbered(statement: str) -> str:
+    """Return a statement of SQLite with parameters like those of PostgreSQL: `$1` in place of `?`."""
+    if "$" in without_quoted(statement):  # it is of PostgreSQL, where `?` is an operator
+        return statement
+    parts, start = list[str](), 0
+    for number, mark in enumerate(re.finditer(r"\?", without_quoted(statement)), 1):
+        parts += statement[start : mark.start()], f"${number}"
+        start = mark.end()
+    return "".join([*parts, statement[start:]])
+
+
 def column_of_argument(message: str, statement: str) -> str | None:
-    """Return the column for whose argument asyncpg has no valid value; None if it is not that of a column."""
+    """Return the column for whose argument a message says that it is not valid; None if it is not that of a column."""
     found = ARGUMENT.search(message)
-    assignments = assignments_of(statement) if found and WRITES.match(statement) else ()
+    assignments = assignments_of(numbered(statement)) if found and WRITES.match(statement) else ()
     numbers = {name: [int(one) for one in re.findall(r"\$(\d+)", expression)] for name, expression in assignments}
     count = max((number for each in numbers.values() for number in each), default=0)
     if found is None or count == 0:

@@ -6,9 +6,10 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 import pytest
+import sqlalchemy
 from fastapi import APIRouter, BackgroundTasks, Cookie, Depends, Form, Header, Query
 from fastapi.responses import PlainTextResponse, StreamingResponse
-from sqlmodel import select
+from sqlmodel import col, select
 
 from kit import Batch, Id, IfMatch, Many, OnError, Page, ReadSession, Session, create_many, found, page
 from tests.kit.exchanges import exchange
@@ -315,3 +316,40 @@ async def test_an_answer_without_content_has_no_type(router: APIRouter, serve: A
 async def test_a_list_query_on_a_plain_route_is_refused(resource: APIRouter, serve: Any) -> None:
     with pytest.raises(ValueError, match=r"takes HabitItemQuery: give its router `route_class=allowing"):
         await serve(resource)
+
+
+async def execute_on(session: Session, statement: Any, rows: list[Any]) -> None:
+    connection = await session.connection()
+    await connection.execute(statement, rows)
+
+
+@pytest.mark.parametrize("value", ["a\0b", "\0", "a\ud800b"])
+@pytest.mark.parametrize("statement", ["find", "add", "add_all", "change", "change_all", "change_each", "text"])
+async def test_a_text_that_postgresql_refuses_is_a_422_on_both_databases(
+    router: APIRouter, serve: Any, names: Any, statement: str, value: str
+) -> None:
+    """Plain types of FastAPI let such texts through to statements."""
+    found = select(HabitItem.name).where(HabitItem.name == value)
+    insert = sqlalchemy.insert(HabitItem)
+    update = sqlalchemy.update(HabitItem).values(name=value)
+    each = update.where(col(HabitItem.size) == sqlalchemy.bindparam("s")).values(name=sqlalchemy.bindparam("n"))
+    raw = "SELECT name FROM habit_item WHERE size = :size OR name = :name"
+    made: dict[str, Any] = {
+        "find": lambda session: session.exec(found),
+        "add": lambda session: session.run_sync(lambda sync: sync.add(HabitItem(name=value, size=1))),
+        "add_all": lambda session: session.execute(insert, [{"name": name, "size": 1} for name in ("a", value)]),
+        "change": lambda session: session.exec(update.where(col(HabitItem.size) == 1)),
+        "change_all": lambda session: session.exec(update),
+        "change_each": lambda session: execute_on(session, each, [{"s": 1, "n": "a"}, {"s": 2, "n": value}]),
+        "text": lambda session: session.execute(sqlalchemy.text(raw), {"size": 1, "name": value}),
+    }
+
+    @router.post("/texts")
+    async def execute(session: Session) -> None:
+        await made[statement](session)
+
+    response = await (await serve(router)).post("/texts")
+    (error,) = response.json()["errors"]
+    pointer = "#" if statement in ("find", "text") else "#/name"
+    assert (response.status_code, error["pointer"], error["type"]) == (422, pointer, "constraint")
+    assert await names() == []
