@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
-from sqlalchemy import event, inspect
+from sqlalchemy import Connection, Result, event, inspect
 from sqlalchemy.ext import asyncio as asyncio_orm
 from sqlalchemy.ext.asyncio import AsyncSessionTransaction
 from sqlalchemy.orm import Mapper, undefer
@@ -46,6 +46,27 @@ def _note_commit(session: GuardedSession) -> None:
 
 
 event.listen(GuardedSession, "do_orm_execute", keep_versions)
+
+
+async def execute(session: asyncio_orm.AsyncSession, statement: Any, **options: Any) -> Result[Any]:
+    """Execute a statement, also in a session of SQLModel that an override returns: its own `execute` warns."""
+    result: Result[Any] = await asyncio_orm.AsyncSession.execute(session, statement, **options)
+    return result
+
+
+def trusted_connection(session: Any) -> Connection:
+    """Return the connection for statements of the kit. A session of SQLAlchemy, of an override, has only one."""
+    connection: Connection = getattr(session, "trusted_connection", session.connection)()
+    return connection
+
+
+async def insert_all(session: asyncio_orm.AsyncSession, rows: Sequence[Entity]) -> None:
+    """Add new rows and flush them: by `WriteSession.insert_all`, or by a session of SQLAlchemy, of an override."""
+    if isinstance(session, WriteSession):
+        await session.insert_all(rows)
+    else:
+        session.add_all(rows)
+        await session.flush()
 
 
 class Opener(Protocol):

@@ -10,7 +10,7 @@ from fastapi import Body, Query
 from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 from pydantic_core import ErrorDetails
 
-from kit.database.sessions import WriteSession
+from kit.database.sessions import WriteSession, insert_all
 from kit.http.fairness import in_turns
 from kit.http.problems import MAX_ERRORS, Problem, describe, invalid
 from kit.models.entities import Entity
@@ -76,7 +76,7 @@ async def insert_many(session: WriteSession, entity: type[E], elements: Sequence
     The event loop serves other requests between the validations.
     """
     rows: list[E] = await rows_of(entity, elements)
-    await session.insert_all(rows)
+    await insert_all(session, rows)
     return rows
 
 

@@ -14,7 +14,7 @@ from sqlalchemy import inspect, select, tuple_
 
 from kit.auth.owners import table_of
 from kit.database.key_order import sort_key, unique_keys
-from kit.database.sessions import WriteSession
+from kit.database.sessions import WriteSession, insert_all, trusted_connection
 from kit.http.fairness import in_turns
 from kit.http.problems import Problem
 from kit.models.entities import Entity
@@ -69,7 +69,7 @@ class EntityCreation(Creation[Any]):
     async def store(self, indexes: Sequence[int]) -> Sequence[Entity]:
         await self.prepare(indexes)
         rows = [self.prepared.pop(index) for index in indexes]
-        await self.session.insert_all(rows)
+        await insert_all(self.session, rows)
         return rows
 
     def keep(self, indexes: Sequence[int], rows: Sequence[Entity]) -> None:
@@ -122,11 +122,11 @@ class EntityCreation(Creation[Any]):
             field = mapper.get_property_by_column(reference.parent).key
             values = {value for row in rows.values() if (value := getattr(row, field)) is not None}
             existing = select(reference.column).where(reference.column.in_(values))
-            missing = values.difference(session.trusted_connection().scalars(existing))
+            missing = values.difference(trusted_connection(session).scalars(existing))
             yield from ((index, field) for index, row in rows.items() if getattr(row, field) in missing)
 
     def _taken_values(self, session: Any, rows: Mapping[int, Any]) -> Iterator[tuple[int, Fault]]:
-        connection = session.trusted_connection()
+        connection = trusted_connection(session)
         for key in unique_keys(self.entity):
             condition = key.condition(connection.dialect.name)
             values = {index: given for index, row in rows.items() if (given := key.of(row)) is not None}

@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import Select, inspect, select
 from sqlalchemy.exc import InvalidRequestError
 
-if TYPE_CHECKING:
-    from kit.database.sessions import ReadSession
+from kit.database.sessions import ReadSession, execute
 
 WHOLE = {"yield_per": None, "stream_results": False}
 """Execution options by which a page is read at once, also with a statement that asks for parts (`yield_per`)."""
@@ -16,33 +15,34 @@ JOINED = ("joined", False)
 """The values of `lazy` of relationships that are loaded by a join."""
 
 
-async def rows_of_page(session: "ReadSession", statement: Select[Any], entity: Any) -> Sequence[Any]:
+async def rows_of_page(session: ReadSession, statement: Select[Any], entity: Any) -> Sequence[Any]:
     """Return the rows of the SELECT of a page.
 
     If it loads lists by a join, SQLAlchemy returns rows only without duplicates. Then their ids are read first.
     """
     if not joins_lists(entity):
-        found = await session.scalars(statement, execution_options=WHOLE)
+        found = await execute(session, statement, execution_options=WHOLE)
         try:
-            return found.all()
+            return found.scalars().all()
         except InvalidRequestError:  # an option loads lists by a join
             pass
     return await rows_with_lists(session, statement, entity)
 
 
-async def rows_with_lists(session: "ReadSession", statement: Select[Any], entity: Any) -> Sequence[Any]:
+async def rows_with_lists(session: ReadSession, statement: Select[Any], entity: Any) -> Sequence[Any]:
     """Return the rows of a page with the lists that are loaded by a join, by a SELECT of the ids of the page.
 
     Raises a TypeError if the statement itself joins these lists: LIMIT would cut them off.
     """
-    ids = (await session.scalars(select(statement.subquery().columns.id), execution_options=WHOLE)).all()
+    chosen = select(statement.subquery().columns.id)
+    ids = (await execute(session, chosen, execution_options=WHOLE)).scalars().all()
     if len(set(ids)) < len(ids):
         raise TypeError(
             f"The statement of `page` finds rows of {entity.__name__} several times, because it joins a list, whose "
             "rows a page would cut off: load the list by `selectinload` in place of `contains_eager`."
         )
-    found = await session.scalars(statement.where(entity.id.in_(ids)).limit(None), execution_options=WHOLE)
-    return found.unique().all()
+    found = await execute(session, statement.where(entity.id.in_(ids)).limit(None), execution_options=WHOLE)
+    return found.unique().scalars().all()
 
 
 @cache

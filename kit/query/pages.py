@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Select
 
 from kit.auth.ownership import RESTRICTED_READS
-from kit.database.sessions import ReadSession
+from kit.database.sessions import ReadSession, execute, trusted_connection
 from kit.http.fairness import in_turns
 from kit.models.reads import Read
 from kit.query.choices import Choices
@@ -52,13 +52,15 @@ class SessionReader:
         self.may_estimate, self.sees_all = not session.info.get(RESTRICTED_READS), False
 
     async def rows(self, statement: Any, name: Hashable, complete: Callable[[Any], Any]) -> Sequence[Sequence[Any]]:
-        rows: Sequence[Sequence[Any]] = (await self.session.execute(complete(statement), execution_options=WHOLE)).all()
+        rows: Sequence[Sequence[Any]] = (
+            await execute(self.session, complete(statement), execution_options=WHOLE)
+        ).all()
         return rows
 
     async def explained(self, statement: Explain) -> Sequence[Sequence[Any]]:
         """Return the rows of EXPLAIN, on the connection of the session, without its restriction."""
         rows: Sequence[Sequence[Any]] = await self.session.run_sync(
-            lambda session: session.trusted_connection().execute(statement).all()  # type: ignore[attr-defined]
+            lambda session: trusted_connection(session).execute(statement).all()
         )
         return rows
 

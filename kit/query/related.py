@@ -13,6 +13,7 @@ from sqlalchemy import Select, inspect, select, union_all
 from sqlalchemy.orm import aliased, load_only
 
 from kit.auth.embedding import embeddable
+from kit.database.sessions import execute
 from kit.models.entities import Entity
 from kit.query.embedding import ListRelation, Related, columns_shown
 from kit.query.filters import is_in
@@ -79,13 +80,13 @@ async def _related(
     wanted = select(parent.id, relation.target).join_from(parent, children)
     wanted = wanted.where(is_in(parent.id, ids), *embeddable(relation.target))
     wanted = wanted.order_by(parent.id, *relation.ordering).limit(first_limit(ids, limit))
-    found: list[Any] = list((await session.execute(wanted.options(*options))).all())
+    found: list[Any] = list((await execute(session, wanted.options(*options))).all())
     missing = incomplete(ids, found, limit)
     if missing:
         found = [row for row in found if row[0] not in missing]
         for start in range(0, len(missing), MANY_AT_ONCE):
             some = _for_each(relation, missing[start : start + MANY_AT_ONCE], limit)
-            found += (await session.execute(some.options(*options))).all()
+            found += (await execute(session, some.options(*options))).all()
     for ident, row in found:
         related[ident].append(row)
     return related

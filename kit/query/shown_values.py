@@ -19,6 +19,7 @@ from sqlalchemy.orm.attributes import set_committed_value
 from sqlalchemy.orm.interfaces import ORMOption
 
 from kit.auth.embedding import embeddable
+from kit.database.sessions import execute
 from kit.query.embedding import list_relation, read_variant
 
 if TYPE_CHECKING:
@@ -184,7 +185,8 @@ async def load_attributes(
     for start in range(0, len(rows), MAX_IDS):
         idents = [inspect(row).identity for row in rows[start : start + MAX_IDS]]
         wanted = key.in_([ident[0] if len(ident) == 1 else ident for ident in idents])
-        (await session.scalars(select(entity).where(wanted).options(*options))).unique().all()
+        found = await execute(session, select(entity).where(wanted).options(*options))
+        found.unique().all()
     for row in rows:
         for name in missing.difference(vars(row)):  # it was deleted meanwhile
             is_list = name in mapper.relationships and mapper.relationships[name].uselist

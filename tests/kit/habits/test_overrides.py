@@ -1,15 +1,37 @@
 """`app.dependency_overrides`: every dependency can be replaced in a test, including those of the kit."""
 
 from collections.abc import AsyncIterator
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import pytest
+import sqlalchemy.ext.asyncio
 from fastapi import APIRouter, Depends, Header, HTTPException
-from sqlmodel import select
+from sqlalchemy.orm import joinedload
+from sqlmodel import Field, col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
 
-from kit import Caller, Database, Principal, ReadSession, Session, found, get_caller, get_read_session, get_session
+from kit import (
+    Batch,
+    Body,
+    Caller,
+    Database,
+    ListQuery,
+    Many,
+    OnError,
+    Page,
+    Principal,
+    Read,
+    ReadSession,
+    Session,
+    create_many,
+    found,
+    get_caller,
+    get_read_session,
+    get_session,
+    page,
+)
 from tests.kit.habits.conftest import MEMBER, OTHER, SUPERUSER_ID, bearer, client_of
-from tests.kit.habits.items import HabitItem, HabitItemRead
+from tests.kit.habits.items import HabitAuthor, HabitBook, HabitItem, HabitItemRead
 
 
 async def colour() -> str:
@@ -146,3 +168,84 @@ async def test_keys_of_different_overriding_callers_are_separate(
         assert await names() == ["cup", "cup"]
         assert (await client.post("/items", headers={"Idempotency-Key": "k", "X-User": "0"})).status_code == 401
         assert (await client.post("/items", headers={"Idempotency-Key": "k"})).status_code == 422
+
+
+class StockBook(Read):
+    title: str
+    author: "StockAuthor | None"
+
+
+class StockAuthor(Read):
+    name: str
+
+
+class StockBookCreate(Body):
+    title: str = Field(max_length=20)
+    author_id: int | None = None
+
+
+class StockBookQuery(ListQuery):
+    model = HabitBook
+    read = StockBook
+    sorts = ("title",)
+    search = ("title",)
+
+
+class StockAuthorQuery(ListQuery):
+    model = HabitAuthor
+    read = StockAuthor
+    sorts = ("name",)
+    includes: ClassVar[dict[str, str]] = {"books": "StockBook"}
+
+
+@pytest.fixture(params=[sqlalchemy.ext.asyncio.AsyncSession, AsyncSession], ids=["sqlalchemy", "sqlmodel"])
+async def own_session(request: pytest.FixtureRequest, database: Database) -> Any:
+    """Provide a dependency that yields a session of SQLAlchemy or SQLModel. There is one row in two tables."""
+    async with database.write() as session, session.begin():
+        session.add(HabitAuthor(name="Ann", books=[HabitBook(title="a")]))
+
+    async def opened() -> AsyncIterator[Any]:
+        async with request.param(database.writer, expire_on_commit=False) as session:
+            yield session
+            await session.commit()
+
+    return opened
+
+
+@pytest.mark.parametrize("way", ["resource", "fast"], indirect=True)
+async def test_lists_are_read_by_other_sessions(router: APIRouter, new_service: Any, own_session: Any) -> None:
+    @router.get("/books", response_model=list[StockBook])
+    async def books(query: Annotated[StockBookQuery, Depends()], session: ReadSession) -> Page:
+        return await page(session, query, select(HabitBook))
+
+    @router.get("/authors", response_model=list[StockAuthor])
+    async def authors(query: Annotated[StockAuthorQuery, Depends()], session: ReadSession) -> Page:
+        options = joinedload(HabitAuthor.books)  # type: ignore[arg-type]
+        return await page(session, query, select(HabitAuthor).options(options))
+
+    service = new_service(router)
+    service.dependency_overrides[get_read_session] = own_session
+    async with client_of(service) as client:
+        for parameters in ("count=true", "q=a&count=estimated", "offset=0&sort=-title"):
+            (book,) = (await client.get(f"/books?{parameters}")).json()
+            assert book["author"]["name"] == "Ann"
+        (author,) = (await client.get("/authors?include=books")).json()
+        assert author["books"][0]["title"] == "a"
+
+
+@pytest.mark.parametrize("way", ["resource", "fast"], indirect=True)
+async def test_many_rows_are_created_by_other_sessions(
+    router: APIRouter, new_service: Any, own_session: Any, database: Database
+) -> None:
+    @router.post("/books/bulk", response_model=list[StockBook], status_code=201)
+    async def create(new: Batch[StockBookCreate], session: Session, on_error: OnError) -> Many:
+        return await create_many(session, new, on_error, HabitBook)
+
+    service = new_service(router)
+    service.dependency_overrides[get_session] = own_session
+    async with client_of(service) as client:
+        assert (await client.post("/books/bulk?on_error=abort", json=[{"title": "b"}])).status_code == 201
+        new = [{"title": "c"}, {"title": "d", "author_id": 7}]
+        assert (await client.post("/books/bulk?on_error=skip", json=new)).status_code == 207
+    async with database.read() as session:
+        assert list(await session.exec(select(HabitBook.title).order_by(col(HabitBook.title)))) == ["a", "b", "c"]
