@@ -18,8 +18,8 @@ def private_columns(table: Table) -> frozenset[str]:
 
 @cache
 def private_fields_of(entity: type[Entity]) -> frozenset[str]:
-    """Return the fields that only the owner of a row and superusers may see."""
-    return private_columns(inspect(entity).local_table)
+    """Return the fields that only the owner of a row and superusers may see. Their columns may have other names."""
+    return frozenset(name for name, column in inspect(entity).columns.items() if is_private(column.info))
 
 
 def refuse_private(fields: Collection[str]) -> None:

@@ -83,4 +83,4 @@ def texts_of(query: "ListQuery") -> list[tuple[Sequence[str], str]]:
     """Return the fields and the text of each search in the request: `q`, and filters with `__contains`."""
     given = [(*query.conditions[name], text) for name, text in query.given.items() if name in query.conditions]
     found: list[tuple[Sequence[str], str]] = [([field], text) for field, kind, text in given if kind == "contains"]
-    return [*found, (query.searched, query.given["q"])] if "q" in query.given else found
+    return [*found, (query.searched, query.given["q"])] if "q" in query.given and query.searched else found

@@ -11,6 +11,7 @@ from sqlalchemy import (
     String,
     and_,
     column,
+    false,
     func,
     inspect,
     literal,
@@ -40,10 +41,12 @@ SAME_IN_GLOB = frozenset("\ufffd\ufffe\uffff")
 def found_in(
     database: Database, model: type[Entity], fields: Sequence[str], text: str, *, by_index: bool
 ) -> ColumnElement[bool]:
-    """Return the condition that one of these fields contains a text, ignoring case.
+    """Return the condition that one of these fields contains a text, ignoring case. Without fields it is false.
 
     With `by_index` it uses the search index, if possible; otherwise it compares the texts of each row.
     """
+    if not fields:  # all of them are private
+        return false()
     columns = [getattr(model, name) for name in fields]
     wished = str(fold(text))
     if not database.is_sqlite:

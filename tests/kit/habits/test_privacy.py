@@ -1,17 +1,33 @@
 """Private fields are hidden by the response model, wherever a row appears in a response."""
 
 from collections.abc import AsyncIterator
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import pytest
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import BaseModel
 from sqlmodel import Field, SQLModel, select
 
-from kit import CURRENT_PRINCIPAL, PRIVATE, UNRESTRICTED, Batch, Many, OnError, Read, ReadSession, Session, create_many
+from kit import (
+    BIGINT,
+    CURRENT_PRINCIPAL,
+    PRIVATE,
+    UNRESTRICTED,
+    Batch,
+    Database,
+    ListQuery,
+    Many,
+    OnError,
+    Page,
+    Read,
+    ReadSession,
+    Session,
+    create_many,
+    page,
+)
 from tests.kit.habits.conftest import MEMBER, OTHER, SUPERUSER_ID, bearer
-from tests.kit.habits.items import HabitItem, HabitItemCreate, HabitItemRead
+from tests.kit.habits.items import HabitEntity, HabitItem, HabitItemCreate, HabitItemRead
 
 pytestmark = pytest.mark.exhaustive
 
@@ -36,6 +52,29 @@ class LineBase(SQLModel):
 
 class LineRead(LineBase, Read):
     """A line, which belongs to a user through an item."""
+
+
+class LockerBase(SQLModel):
+    belongs_to: ClassVar[str | None] = "owner_id"
+
+    owner_id: int = Field(sa_type=BIGINT)
+    code: str = Field(max_length=20, sa_column_kwargs={"name": "combination", **PRIVATE})
+
+
+class HabitLocker(LockerBase, HabitEntity, table=True):
+    """A table whose private field has a column with another name."""
+
+    __tablename__ = "habit_locker"
+
+
+class LockerRead(LockerBase, Read):
+    """A locker."""
+
+
+class LockerQuery(ListQuery):
+    model, read = HabitLocker, LockerRead
+    filters = sorts = search = ("code",)
+    search_index = False
 
 
 ITEM: dict[str, Any] = {"id": 1, "name": "cup", "owner_id": MEMBER, "diary": "mine"}
@@ -128,3 +167,21 @@ async def test_outcomes_of_a_bulk_hide_private_fields(router: APIRouter, serve: 
 def test_a_row_keeps_its_private_fields_in_python() -> None:
     CURRENT_PRINCIPAL.set(UNRESTRICTED)
     assert ROW.model_dump()["diary"] == READ.model_dump()["diary"] == "mine"
+
+
+@pytest.mark.parametrize("way", ["resource", "fast"], indirect=True)
+async def test_no_list_reveals_a_private_field_whose_column_has_another_name(
+    router: APIRouter, serve: Any, database: Database
+) -> None:
+    @router.get("/lockers", response_model=list[LockerRead])
+    async def lockers(query: Annotated[LockerQuery, Depends()], session: ReadSession) -> Page:
+        return await page(session, query, select(HabitLocker))
+
+    async with database.write() as session, session.begin():
+        session.add(HabitLocker(owner_id=MEMBER, code="4711"))
+    client = await serve(router, auth=True)
+    for query in ("code=4711", "code__startswith=4", "sort=code"):
+        answers = [await client.get(f"/lockers?{query}", headers=bearer(user)) for user in (OTHER, SUPERUSER_ID)]
+        assert [answer.status_code for answer in answers] == [403, 200], query
+    found = [(await client.get("/lockers?q=47", headers=bearer(user))).json() for user in (OTHER, SUPERUSER_ID)]
+    assert [len(rows) for rows in found] == [0, 1]
