@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from functools import cache
 
-from sqlalchemy import Table, inspect
+from sqlalchemy import Column, Table, inspect
 
 from kit.auth.permissions import forbidden
 from kit.models.entities import Entity
@@ -19,7 +19,12 @@ def private_columns(table: Table) -> frozenset[str]:
 @cache
 def private_fields_of(entity: type[Entity]) -> frozenset[str]:
     """Return the fields that only the owner of a row and superusers may see. Their columns may have other names."""
-    return frozenset(name for name, column in inspect(entity).columns.items() if is_private(column.info))
+    return frozenset(name for name, column in inspect(entity).columns.items() if is_private_column(column))
+
+
+def is_private_column(column: object) -> bool:
+    """Return whether a column is private. An expression in place of a column (`column_property`) is not."""
+    return isinstance(column, Column) and is_private(column.info)
 
 
 def refuse_private(fields: Collection[str]) -> None:

@@ -1,13 +1,16 @@
-"""Startup checks of owners and private fields: find rows without owners, and fields shown to the wrong users."""
+"""Startup checks of owners and private fields: find rows without owners, and values shown to the wrong users."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from sqlalchemy import inspect
+from sqlalchemy.orm import RelationshipProperty
+from sqlalchemy.sql import visitors
 from sqlmodel import SQLModel
 
+from kit.auth import privacy
 from kit.auth.permissions import Who
 from kit.models.entities import Entity
 from kit.models.privacy import is_private, owner_field, private_fields
@@ -21,6 +24,7 @@ from kit.query.list_query import ListQuery
 from kit.query.shown_values import Path, attributes_behind, paths_of
 from kit.server.annotations import models_in, returned_by
 from kit.server.relation_checks import entities_of
+from kit.server.route_tables import query_variants_of
 from kit.server.routes import Entry
 
 Shown = tuple[type[Any], type[BaseModel]]
@@ -71,6 +75,40 @@ def unknown_owners(entry: Entry) -> Iterator[str]:
                 f"{name} is not the id of a user in it. Give table and variant a field with the id of the owner, or "
                 "write `belongs_to = None` in the variant, to show them to superusers only."
             )
+
+
+def orders_by_private_fields(entry: Entry) -> Iterator[str]:
+    """Yield an error for each list or embedded list that is sorted by a private field.
+
+    Its order would tell about the values of others, and the cursors in its links contain the values.
+    """
+    who = entry.route.permission_by_method[entry.method] if isinstance(entry.route, Operation) else Who.SUPERUSERS
+    for place, names, read in private_orders(entry) if who is not Who.SUPERUSERS else ():
+        if names and (who is not Who.OWNERS or owner_field(read) is None):
+            yield (
+                f"{entry.description} would reveal the values of {', '.join(sorted(names))}, a private field, by the "
+                f"order in {place}: sort by another field there, or write `Who.SUPERUSERS` in `allowing`."
+            )
+
+
+def private_orders(entry: Entry) -> Iterator[tuple[str, Collection[str], type[Read]]]:
+    """Yield the orders of the lists of a route, and of those that they include.
+
+    Each is the place of its declaration, the private fields in it, and the read variant of the rows.
+    """
+    for query in query_variants_of(entry.context.dependant):
+        fields = {term.removeprefix("-") for term in query.default_sort.split(",")}
+        yield f"{query.__name__}.default_sort", fields & privacy.private_fields_of(query.model), query.read
+    for query in queries_of(entry):
+        for name, variant in query.includes.items():
+            relationship = inspect(query.model).relationships[name]
+            yield f"the `order_by` of {relationship}", private_columns_of(relationship), read_variant(variant)
+
+
+def private_columns_of(relationship: RelationshipProperty[Any]) -> Collection[str]:
+    """Return the names of the private columns in the order of a relationship."""
+    parts: list[Any] = [part for term in relationship.order_by or () for part in visitors.iterate(term)]
+    return {part.name for part in parts if privacy.is_private_column(part)}
 
 
 def lacks_owner(table: Any, model: type[BaseModel]) -> bool:

@@ -17,7 +17,12 @@ from kit.operations.unit_of_work import SAFE
 from kit.server.annotations import function_of, returned_by, tables_in
 from kit.server.guards import is_guarded
 from kit.server.parameter_checks import unreadable_parameters
-from kit.server.privacy_checks import copied_private_fields, rows_without_owner, unknown_owners
+from kit.server.privacy_checks import (
+    copied_private_fields,
+    orders_by_private_fields,
+    rows_without_owner,
+    unknown_owners,
+)
 from kit.server.relation_checks import unsafe_children
 from kit.server.routes import Entry
 from kit.server.variant_checks import missing_fields, queried_fields, shown_private_fields, unshaped_row
@@ -155,6 +160,7 @@ CHECKS: tuple[Callable[[Entry], Iterator[str]], ...] = (
     copied_private_fields,
     unknown_owners,
     rows_without_owner,
+    orders_by_private_fields,
     missing_fields,
     unshaped_row,
     queried_fields,

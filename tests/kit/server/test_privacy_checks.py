@@ -261,3 +261,64 @@ def test_a_job_may_see_all_private_fields_if_it_says_so() -> None:
     assert "gold" in Context().run(job).values()
     with pytest.raises(PydanticSerializationError, match="SealedChest has private fields"):
         Context().run(SealedChest(id=1, secret="gold").model_dump)
+
+
+class Purse(SealEntity, table=True):
+    """A row with private fields, whose variant shows them to its owner."""
+
+    __tablename__ = "seal_purse"
+    belongs_to = "owner_id"
+    owner_id: int = Field(foreign_key="seal_person.id")
+    gold: int = Field(sa_column_kwargs=PRIVATE)
+    gems: list["Gem"] = Relationship(sa_relationship_kwargs={"order_by": "Gem.weight.desc()"})
+
+
+class PurseRead(Read):
+    belongs_to: ClassVar[str | None] = "owner_id"
+    owner_id: int = Field(foreign_key="seal_person.id")
+    gold: int = Field(sa_column_kwargs=PRIVATE)
+
+
+class Gem(SealEntity, table=True):
+    __tablename__ = "seal_gem"
+    belongs_to = "purse_id"
+    purse_id: int = Field(foreign_key="seal_purse.id")
+    weight: int = Field(sa_column_kwargs=PRIVATE)
+
+
+class GemRead(Read):
+    belongs_to = None
+
+
+class PurseQuery(ListQuery):
+    model, read, default_sort = Purse, PurseRead, "-gold"
+
+
+class GemsQuery(ListQuery):
+    model, read = Purse, PurseRead
+    includes = {"gems": "GemRead"}  # noqa: RUF012  what a query variant declares is never changed
+
+
+async def purses(query: Annotated[PurseQuery, Depends()]) -> Any: ...
+
+
+async def gems(query: Annotated[GemsQuery, Depends()]) -> Any: ...
+
+
+async def gems_of_one(query: Annotated[GemsQuery, Depends(GemsQuery.of_one)]) -> Any: ...
+
+
+def test_an_order_that_reveals_a_private_field_is_refused() -> None:
+    assert "the values of gold, a private field, by the order in PurseQuery.default_sort: sort by another" in errors_of(
+        purses, list[PurseRead]
+    )
+    for handler, model in ((gems, list[PurseRead]), (gems_of_one, PurseRead)):
+        for who in (Who.MEMBERS, Who.OWNERS):
+            assert "the values of weight, a private field, by the order in the `order_by` of Purse.gems" in errors_of(
+                handler, model, who
+            )
+
+
+def test_an_order_by_a_private_field_is_for_those_who_see_it() -> None:
+    assert errors_of(purses, list[PurseRead], Who.OWNERS) == errors_of(purses, list[PurseRead], Who.SUPERUSERS) == ""
+    assert errors_of(gems, list[PurseRead], Who.SUPERUSERS) == ""
