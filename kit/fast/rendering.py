@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Sequence
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from operator import itemgetter
 from typing import Any, cast, get_args, get_origin
 
@@ -13,9 +13,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.status import HTTP_204_NO_CONTENT, HTTP_205_RESET_CONTENT, HTTP_304_NOT_MODIFIED
 from starlette.types import Receive, Scope, Send
 
+from kit.auth.embedding import FOR_OWNERS
 from kit.fast.embedding import embed
 from kit.fast.pages import FastPage, is_plain_query
-from kit.fast.projection import NO_VARIANTS, Projection, VisibleFields, has_stored_types, included_variants
+from kit.fast.projection import MAX_KNOWN, NO_VARIANTS, Projection, VisibleFields, has_stored_types, included_variants
 from kit.fast.read_sessions import FastReadSession
 from kit.fast.read_variants import nested_variants, shows_stored_values, stored_types
 from kit.http.encoding import to_json
@@ -89,6 +90,8 @@ class Rendering:
             unit.is_tagged_by_content = True
             unit.digest = result.digest
             return RenderedResponse(body, self.status)
+        if self.may_show_others(unit, result):
+            return await self.validated(unit, result)
         if isinstance(result, Entity) and not vars(result).keys() >= shown_attributes(type(result), self.read):
             await load_unloaded(result, self.read, unit.session)
         if isinstance(result, Entity) and self.read and shows_stored_values(self.read, type(result)):
@@ -98,12 +101,18 @@ class Rendering:
                 return RenderedResponse(await json_with_lists(unit, result, self.read, query), self.status)
             return RenderedResponse(to_json(visible_values(result, self.read, query)), self.status)
         if isinstance(result, list) and self.item and all_stored(result, self.item):
-            visible = [loaded_values(row, self.item, None) for row in result]
-            if None in visible:
-                await load_unloaded(result, self.item, unit.session)
-                visible = [visible_values(row, self.item, None) for row in result]
-            return RenderedResponse(to_json(visible), self.status)
+            return RenderedResponse(to_json(await visible_rows(unit, result, self.item)), self.status)
         return await self.validated(unit, result)
+
+    def may_show_others(self, unit: Unit, result: Any) -> bool:
+        """Return whether a result may contain related rows of other users that only their owners may read."""
+        for_owners = FOR_OWNERS.get()
+        read, row = (self.item, next(iter(result), None)) if isinstance(result, list) else (self.read, result)
+        if not for_owners or read is None or not isinstance(row, Entity):
+            return False
+        query = unit.request.scope.get(QUERY)
+        included = () if query is None else tuple(query.included)
+        return not for_owners.isdisjoint(related_entities(type(row), read, included))
 
     async def validated(self, unit: Unit, result: Any) -> Response:
         """Return the response for a result by FastAPI's own code, with validation by the response model."""
@@ -116,6 +125,23 @@ class Rendering:
             return RenderedResponse(b"", self.status)
         written = content if isinstance(content, bytes) else bytes(JSONResponse(content).body)
         return RenderedResponse(written, self.status)
+
+
+async def visible_rows(unit: Unit, rows: Sequence[Entity], read: type[Read]) -> Sequence[Any]:
+    """Return the values of rows that the principal may see, for `to_json`. Loads those that are not loaded."""
+    visible = [loaded_values(row, read, None) for row in rows]
+    if None not in visible:
+        return visible
+    await load_unloaded(rows, read, unit.session)
+    return [visible_values(row, read, None) for row in rows]
+
+
+@lru_cache(MAX_KNOWN)
+def related_entities(entity: type[Entity], read: type[Read], included: tuple[str, ...]) -> frozenset[type[Any]]:
+    """Return the entities of the relationships that a variant, or the parameter `include`, shows of an entity."""
+    relationships = sqlalchemy.inspect(entity).relationships
+    names = {*nested_variants(read), *included}.intersection(relationships.keys())
+    return frozenset(relationships[name].mapper.class_ for name in names)
 
 
 def lacks_related(row: Entity, query: ListQuery) -> bool:

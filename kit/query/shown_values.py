@@ -18,7 +18,8 @@ from sqlalchemy.orm import Mapper, RelationshipProperty, selectinload, undefer
 from sqlalchemy.orm.attributes import set_committed_value
 from sqlalchemy.orm.interfaces import ORMOption
 
-from kit.auth.embedding import embeddable
+from kit.auth.checked_sessions import RESTRICTED_READS
+from kit.auth.embedding import FOR_OWNERS, embeddable, own_rows_of
 from kit.database.sessions import execute
 from kit.query.embedding import list_relation, read_variant
 
@@ -136,7 +137,10 @@ def _shown_in(kind: Any, included: tuple[str, ...], fields: tuple[str, ...]) -> 
 
 
 async def load_shown(session: AsyncSession, rows: Iterable[Any], shown: Shown) -> None:
-    """Load the attributes that rows lack, and recursively those that their related rows lack."""
+    """Load the attributes that rows lack, and recursively those that their related rows lack.
+
+    Related rows that only their owners may read are left out for others, also those that were loaded before.
+    """
     await _load(session, rows, shown, set())
 
 
@@ -150,10 +154,27 @@ async def _load(session: AsyncSession, rows: Iterable[Any], shown: Shown, seen: 
         if lacking:
             await load_attributes(async_object_session(lacking[0]) or session, entity, lacking, needed.names)
         for name, parts in needed.related.items():
+            await leave_out_others(session, inspect(entity).relationships[name], group)
             found = {(id(one), parts): one for row in group for one in rows_of(vars(row).get(name))}
             new = [one for key, one in found.items() if key not in seen]
             seen.update(found)  # a row may be related to itself
             await _load(session, new, parts, seen)
+
+
+async def leave_out_others(session: AsyncSession, relationship: RelationshipProperty[Any], rows: Sequence[Any]) -> None:
+    """Leave out rows of other users in a relationship that the handler has loaded, if only owners may read them."""
+    target, name = relationship.mapper.class_, relationship.key
+    if target not in FOR_OWNERS.get() or session.info.get(RESTRICTED_READS):
+        return
+    ids = list({one.id for row in rows for one in rows_of(vars(row).get(name))})
+    own: set[Any] = set()
+    for start in range(0, len(ids), MAX_IDS):
+        known = target.id.in_(ids[start : start + MAX_IDS])
+        own.update(await session.scalars(select(target.id).where(known, own_rows_of(target))))
+    for row in rows:
+        kept = [one for one in rows_of(vars(row).get(name)) if one.id in own]
+        if len(kept) < len(rows_of(vars(row).get(name))):
+            set_committed_value(row, name, kept if relationship.uselist else None)
 
 
 def may_load(session: AsyncSession, row: object) -> bool:

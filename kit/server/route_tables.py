@@ -12,6 +12,7 @@ from starlette.staticfiles import StaticFiles
 from kit.auth.permissions import Who
 from kit.models.entities import Entity
 from kit.models.privacy import private_fields
+from kit.models.reads import Read
 from kit.operations.arguments import direct_handle
 from kit.operations.caller_needs import needs_caller
 from kit.operations.dependants import dependencies_of, is_of_the_kit, query_variant
@@ -19,7 +20,9 @@ from kit.operations.dependencies import get_session
 from kit.operations.preconditions import precondition_of
 from kit.operations.route import Operation
 from kit.operations.unit_of_work import Handle
-from kit.server.annotations import models_in
+from kit.query import shown_values
+from kit.server.annotations import models_in, returned_by
+from kit.server.relation_checks import entities_of
 from kit.server.routes import Entry
 
 ContextsOfRoutes = dict[int, list[RouteContext]]
@@ -49,13 +52,32 @@ def filtered_lists(entries: Sequence[Entry]) -> Iterator[FilteredList]:
 
 
 def entities_for_owners(entries: Iterable[Entry]) -> set[type[Entity]]:
-    """Return the entities all of whose lists are for `Who.OWNERS`. A list for others shows their rows on purpose."""
-    readers: defaultdict[type[Entity], set[Who]] = defaultdict(set)
+    """Return the entities that members may read only as owners: by all their lists, or else by all other GETs.
+
+    A list for others shows their rows on purpose. Superusers, who may read everything, do not count.
+    """
+    lists: defaultdict[type[Entity], set[Who]] = defaultdict(set)
+    others: defaultdict[type[Entity], set[Who]] = defaultdict(set)
     for entry in entries:
         if isinstance(entry.route, Operation) and entry.method == "GET":
             for query in query_variants_of(entry.context.dependant):
-                readers[query.model].add(entry.route.read_permission)
+                lists[query.model].add(entry.route.read_permission)
+            for entity in entities_read_by(entry):
+                others[entity].add(entry.route.read_permission)
+    readers = {entity: who - {Who.SUPERUSERS} for entity, who in (others | lists).items()}
     return {entity for entity, who in readers.items() if who == {Who.OWNERS} and entity.belongs_to is not None}
+
+
+def entities_read_by(entry: Entry) -> Iterator[type[Entity]]:
+    """Yield the entities whose rows an operation returns, by its query, return annotation and response model."""
+    yield from (query.model for query in filter(None, map(query_variant, dependencies_of(entry.context.dependant))))
+    types = returned_by(entry.handler), entry.context.response_model, entry.context.stream_item_type
+    for kind in (part for each in types for part in shown_values.models_in(each)):
+        if issubclass(kind, Entity) and hasattr(kind, "__table__"):
+            yield kind
+        related = list(entities_of(kind)) if issubclass(kind, Read) else []
+        if len(related) == 1:
+            yield related[0]
 
 
 def query_variants_of(dependant: Dependant) -> Iterator[Any]:
