@@ -15,6 +15,7 @@ def ownership_errors() -> Iterator[str]:
     configure_mappers()
     forget_entities()
     yield from several_users()
+    yield from owners_of_tables()
     for entity in entities():
         for check in (owner_errors, reserved_errors, unnoticed_changes):
             yield from check(entity)
@@ -29,6 +30,17 @@ def several_users() -> Iterator[str]:
             yield (
                 f'{first.__name__} and {entity.__name__} both have `belongs_to = "id"`, which only the table of users '
                 "has: write the foreign key to the user."
+            )
+
+
+def owners_of_tables() -> Iterator[str]:
+    """Yield a message for each table that declares an owner and is no entity, so that nothing would heed it."""
+    mappers = {mapper for entity in entities() for mapper in inspect(entity).registry.mappers}
+    for kind in sorted((mapper.class_ for mapper in mappers), key=str):
+        if isinstance(getattr(kind, "belongs_to", None), str) and not issubclass(kind, Entity):
+            yield (
+                f"{kind.__name__}.belongs_to has no effect, because {kind.__name__} is no `Entity`: write "
+                f"`class {kind.__name__}(Entity, table=True)`."
             )
 
 

@@ -24,7 +24,7 @@ from kit.query.list_query import ListQuery
 from kit.query.shown_values import Path, attributes_behind, paths_of
 from kit.server.annotations import models_in, returned_by
 from kit.server.relation_checks import entities_of
-from kit.server.route_tables import query_variants_of
+from kit.server.route_tables import query_variants_of, tables_returned_by
 from kit.server.routes import Entry
 
 Shown = tuple[type[Any], type[BaseModel]]
@@ -48,6 +48,21 @@ def rows_without_owner(entry: Entry) -> Iterator[str]:
                 f"{entry.description} is for owners, but rows of {entity.__name__} have none: write the foreign key to "
                 f'the user in {entity.__name__}, as in `belongs_to = "owner_id"`; or write `Who.MEMBERS` in `allowing`.'
             )
+
+
+def tables_for_owners(entry: Entry) -> Iterator[str]:
+    """Yield an error for each table that is no entity, and whose rows an operation for owners returns.
+
+    Nothing restricts such rows to their owners, neither in reads nor in changes.
+    """
+    if isinstance(entry.route, Operation) and entry.route.permission_by_method[entry.method] is Who.OWNERS:
+        for table in dict.fromkeys(tables_returned_by(entry)):
+            if not issubclass(table, Entity):
+                yield (
+                    f"{entry.description} is for owners, but {table.__name__} is no `Entity`, so that its rows have "
+                    f'none: write `class {table.__name__}(Entity, table=True)` with `belongs_to = "owner_id"`; or '
+                    "write `Who.MEMBERS` in `allowing`, and a condition in the handler."
+                )
 
 
 def copied_private_fields(entry: Entry) -> Iterator[str]:

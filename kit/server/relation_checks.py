@@ -52,9 +52,14 @@ def errors_of_body(entry: Entry, body: type[BaseModel], seen: set[type[BaseModel
 
 def entities_of(body: type[BaseModel]) -> Iterator[type[Entity]]:
     """Yield the entities of a body: those with a common base class that has fields."""
+    yield from (table for table in tables_of(body) if issubclass(table, Entity))
+
+
+def tables_of(body: type[BaseModel]) -> Iterator[type[Any]]:
+    """Yield the tables of a body or read variant, entities or not: those with a common base class that has fields."""
     shared = [base for base in body.__mro__ if issubclass(base, SQLModel) and base not in SHARED and base.model_fields]
     found = dict.fromkeys(child for base in shared for child in entities(base))
-    yield from (entity for entity in found if issubclass(entity, Entity) and entity is not body)
+    yield from (table for table in found if table is not body)
 
 
 def dropped_children(body: type[BaseModel], mapper: Mapper[Any]) -> Iterator[str]:

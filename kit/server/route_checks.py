@@ -21,6 +21,7 @@ from kit.server.privacy_checks import (
     copied_private_fields,
     orders_by_private_fields,
     rows_without_owner,
+    tables_for_owners,
     unknown_owners,
 )
 from kit.server.relation_checks import unsafe_children
@@ -160,6 +161,7 @@ CHECKS: tuple[Callable[[Entry], Iterator[str]], ...] = (
     copied_private_fields,
     unknown_owners,
     rows_without_owner,
+    tables_for_owners,
     orders_by_private_fields,
     missing_fields,
     unshaped_row,

@@ -2,10 +2,11 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute, APIWebSocketRoute, RouteContext
+from sqlalchemy import inspect
 from sqlmodel import SQLModel
 from starlette.staticfiles import StaticFiles
 
@@ -20,9 +21,8 @@ from kit.operations.dependencies import get_session
 from kit.operations.preconditions import precondition_of
 from kit.operations.route import Operation
 from kit.operations.unit_of_work import Handle
-from kit.query import shown_values
 from kit.server.annotations import models_in, returned_by
-from kit.server.relation_checks import entities_of
+from kit.server.relation_checks import tables_of
 from kit.server.routes import Entry
 
 ContextsOfRoutes = dict[int, list[RouteContext]]
@@ -71,13 +71,29 @@ def entities_for_owners(entries: Iterable[Entry]) -> set[type[Entity]]:
 def entities_read_by(entry: Entry) -> Iterator[type[Entity]]:
     """Yield the entities whose rows an operation returns, by its query, return annotation and response model."""
     yield from (query.model for query in filter(None, map(query_variant, dependencies_of(entry.context.dependant))))
+    yield from (table for table in tables_returned_by(entry) if issubclass(table, Entity))
+
+
+def tables_returned_by(entry: Entry) -> Iterator[type[Any]]:
+    """Yield the tables whose rows an operation returns, entities or not, by its return annotation and response model.
+
+    A read variant stands for a table if there is one table with a common base class.
+    """
     types = returned_by(entry.handler), entry.context.response_model, entry.context.stream_item_type
-    for kind in (part for each in types for part in shown_values.models_in(each)):
-        if issubclass(kind, Entity) and hasattr(kind, "__table__"):
+    for kind in (part for each in types for part in classes_in(each)):
+        if inspect(kind, raiseerr=False) is not None:
             yield kind
-        related = list(entities_of(kind)) if issubclass(kind, Read) else []
+        related = list(tables_of(kind)) if issubclass(kind, Read) else []
         if len(related) == 1:
             yield related[0]
+
+
+def classes_in(annotation: Any) -> Iterator[type[Any]]:
+    """Yield the classes in an annotation such as `list[Variant] | None`."""
+    if isinstance(annotation, type):
+        yield annotation
+    for part in get_args(annotation):
+        yield from classes_in(part)
 
 
 def query_variants_of(dependant: Dependant) -> Iterator[Any]:

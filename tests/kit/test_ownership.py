@@ -1402,6 +1402,13 @@ def test_reserved_fields_are_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "Member.reserved has 'notes'" in "".join(ownership_errors())
 
 
+def test_a_table_that_is_no_entity_declares_no_owner(monkeypatch: pytest.MonkeyPatch) -> None:
+    says = "Log.belongs_to has no effect, because Log is no `Entity`: write `class Log(Entity, table=True)`."
+    assert says not in ownership_errors()
+    monkeypatch.setattr(Log, "belongs_to", "note_id", raising=False)
+    assert says in ownership_errors()
+
+
 def test_a_service_does_not_start_if_nobody_could_tell_an_owner(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Note, "belongs_to", "name_of_nothing")
     owned_parent.cache_clear()

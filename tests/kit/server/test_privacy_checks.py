@@ -322,3 +322,32 @@ def test_an_order_that_reveals_a_private_field_is_refused() -> None:
 def test_an_order_by_a_private_field_is_for_those_who_see_it() -> None:
     assert errors_of(purses, list[PurseRead], Who.OWNERS) == errors_of(purses, list[PurseRead], Who.SUPERUSERS) == ""
     assert errors_of(gems, list[PurseRead], Who.SUPERUSERS) == ""
+
+
+class DiaryBase(SQLModel):
+    text: str
+
+
+class SealTable(SQLModel, registry=REGISTRY):
+    """A table of these tests that is no entity."""
+
+
+class Diary(DiaryBase, SealTable, table=True):
+    __tablename__ = "seal_diary"
+    id: int = Field(primary_key=True)
+    owner_id: int = Field(foreign_key="seal_person.id")
+
+
+class DiaryRead(DiaryBase, Read):
+    """A diary."""
+
+
+async def diaries() -> list[Diary] | None: ...
+
+
+@pytest.mark.parametrize("handler", [diaries, nothing])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_table_that_is_no_entity_has_no_owners(handler: Any, method: str) -> None:
+    says = "is for owners, but Diary is no `Entity`, so that its rows have none: write `class Diary(Entity"
+    assert says in errors_of(handler, list[DiaryRead], Who.OWNERS, method=method)
+    assert errors_of(handler, list[DiaryRead], Who.MEMBERS, method=method) == ""
