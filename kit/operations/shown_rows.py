@@ -1,18 +1,18 @@
 """Shown rows: finds the rows in the result of a handler, at any depth, each with what the response model shows of it.
 
-The result and the response model are walked side by side, as pydantic validates one by the other: models and
-dataclasses by their fields, dictionaries and sequences by their elements.
+The result and the response model are walked side by side, as pydantic validates one by the other: models, dataclasses
+and the like by their fields, dictionaries and sequences by their elements.
 """
 
 from collections import defaultdict, deque
 from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import is_dataclass
 from functools import cache
 from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, RootModel
 
+from kit.models.type_parts import is_named, is_named_tuple, is_of_fields, type_behind, types_of_fields
 from kit.query.shown_values import Shown, paths_of, shown_by
 
 SEQUENCES = (Sequence, Set, deque)
@@ -41,6 +41,8 @@ def parts_within(value: Any, model: Any) -> Iterator[tuple[Any, Any]]:
     """Yield the parts of a value with their types, or the value itself with the types that a type stands for."""
     if choices := choices_of(model):
         yield from ((value, choice) for choice in choices)
+    elif is_named_tuple(model) and isinstance(value, SEQUENCES):
+        yield from zip(value, types_of_fields(model).values(), strict=False)
     elif is_of_fields(model):
         yield from ((part_of(value, names), kind) for names, kind in fields_of(model))
     elif isinstance(value, Mapping):
@@ -51,8 +53,8 @@ def parts_within(value: Any, model: Any) -> Iterator[tuple[Any, Any]]:
 
 def choices_of(model: Any) -> Sequence[Any]:
     """Return the types of a union, or the one that has a name or annotations."""
-    if is_alias(model):
-        return (model.__value__,)
+    if is_named(model):
+        return (type_behind(model),)
     if get_origin(model) is Annotated:
         return (model.__origin__,)
     return get_args(model) if get_origin(model) in (Union, UnionType) else ()
@@ -60,36 +62,19 @@ def choices_of(model: Any) -> Sequence[Any]:
 
 def has_fields(model: Any) -> bool:
     """Return whether a type is a type with fields, or contains one."""
-    return is_of_fields(model) or is_alias(model) or any(map(has_fields, get_args(model)))
-
-
-def is_alias(model: Any) -> bool:
-    """Return whether a type is a name for another one (`type Rows = list[Row]`)."""
-    return hasattr(model, "__value__") and not isinstance(model, type)
-
-
-def is_of_fields(model: Any) -> bool:
-    """Return whether a type is a model, a dataclass or a `TypedDict`."""
-    if isinstance(get_origin(model), type):  # a generic dataclass
-        return is_of_fields(get_origin(model))
-    return isinstance(model, type) and (
-        issubclass(model, BaseModel) or is_dataclass(model) or hasattr(model, "__total__")
-    )
+    return is_of_fields(model) or is_named(model) or any(map(has_fields, get_args(model)))
 
 
 @cache
 def fields_of(model: Any) -> Sequence[tuple[Sequence[str], Any]]:
     """Return the fields whose types have fields themselves, each with the names under which its value is read."""
-    if not issubclass(model, BaseModel):
-        hints = get_type_hints(model, include_extras=True)
-        return [((name,), kind) for name, kind in hints.items() if has_fields(kind)]
-    model.model_rebuild(raise_errors=False)
-    fields = {name: field for name, field in model.model_fields.items() if has_fields(field.annotation)}
-    if issubclass(model, RootModel):
-        return [((), field.annotation) for field in fields.values()]
+    types = {name: kind for name, kind in types_of_fields(model).items() if has_fields(kind)}
+    if isinstance(model, type) and issubclass(model, RootModel):
+        return [((), kind) for kind in types.values()]
+    known = getattr(get_origin(model) or model, "__pydantic_fields__", {})
+    aliases = {name: known[name].validation_alias if name in known else None for name in types}
     return [
-        ((*(path[0] for path in paths_of(field.validation_alias) if len(path) == 1), name), field.annotation)
-        for name, field in fields.items()
+        ((*(path[0] for path in paths_of(aliases[name]) if len(path) == 1), name), kind) for name, kind in types.items()
     ]
 
 

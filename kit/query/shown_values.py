@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 from pydantic import AliasChoices, AliasPath, BaseModel
 from sqlalchemy import inspect, select, tuple_
@@ -21,6 +21,7 @@ from sqlalchemy.orm.interfaces import ORMOption
 from kit.auth.checked_sessions import RESTRICTED_READS
 from kit.auth.embedding import FOR_OWNERS, embeddable, own_rows_of
 from kit.database.sessions import execute
+from kit.models.type_parts import types_within
 from kit.query.embedding import list_relation, read_variant
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def models_in(annotation: Any) -> Iterator[type[BaseModel]]:
     """Yield the models in an annotation such as `list[Variant]`, without those in their fields."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
-    for part in get_args(annotation):
+    for part in types_within(annotation):
         yield from models_in(part)
 
 

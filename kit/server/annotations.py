@@ -2,11 +2,13 @@
 
 import functools
 import inspect
-from collections.abc import Iterable, Iterator
-from typing import Any, get_args, get_type_hints
+from collections.abc import Iterator, Sequence
+from typing import Any, get_type_hints
 
 from pydantic import BaseModel
 from sqlmodel import SQLModel
+
+from kit.models.type_parts import is_named, is_of_fields, types_of_fields, types_within
 
 
 def returned_by(handler: Any) -> Any:
@@ -33,17 +35,27 @@ def tables_in(annotation: Any) -> Iterator[str]:
 
 
 def models_in(annotation: Any, seen: set[Any] | None = None) -> Iterator[type[BaseModel]]:
-    """Yield the models within a type, and recursively in their fields, each once. The fields of tables are skipped."""
+    """Yield the models within a type, and recursively in its fields, each once. The fields of tables are skipped.
+
+    Fields are those of dataclasses, `TypedDict`s and named tuples too.
+    """
     seen = set() if seen is None else seen
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+    if is_of_fields(annotation) or is_named(annotation):
         if annotation in seen:
             return
         seen.add(annotation)
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
-        if hasattr(annotation, "__table__"):
-            return
-        parts: Iterable[Any] = [field.annotation for field in annotation.model_fields.values()]
-    else:
-        parts = get_args(annotation)
-    for part in parts:
+    for part in parts_of(annotation):
         yield from models_in(part, seen)
+
+
+def parts_of(annotation: Any) -> Sequence[Any]:
+    """Return the types of the fields of a type, those that it computes included; of other types those within them."""
+    if not is_of_fields(annotation):
+        return types_within(annotation)
+    if hasattr(annotation, "__table__"):
+        return ()
+    computed = getattr(annotation, "__pydantic_decorators__", None)
+    returned = [] if computed is None else [each.info.return_type for each in computed.computed_fields.values()]
+    return [*types_of_fields(annotation).values(), *returned]

@@ -1,7 +1,7 @@
 """Envelopes: the related rows that a response model shows are loaded, wherever it contains rows."""
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, NamedTuple, TypeVar
 
 import pytest
 from fastapi import APIRouter
@@ -11,6 +11,9 @@ from typing_extensions import TypeAliasType, TypedDict
 
 from kit import Database, Read, ReadSession, Session
 from tests.kit.habits.items import HabitAuthor, HabitBook
+
+if TYPE_CHECKING:
+    from tests.kit.habits.items import HabitItem as Unknown
 
 T = TypeVar("T")
 
@@ -53,11 +56,44 @@ class Boxed:
     note: str = ""
 
 
+@dataclass
+class Pair(Generic[T]):
+    """A generic dataclass."""
+
+    first: T
+    others: list[T]
+
+
+@dataclass
+class Known:
+    """A dataclass with an attribute whose type only type checkers know."""
+
+    count: int
+    cache: ClassVar["Unknown | None"] = None
+
+
+def linked() -> Any:
+    """Return a dataclass in a function, which refers to itself."""
+
+    @dataclass
+    class Link:
+        book: WrittenBook | None = None
+        after: "Link | None" = None
+
+    return Link
+
+
+class Placed(NamedTuple):
+    place: int
+    book: WrittenBook
+
+
 class Root(RootModel[list[WrittenBook]]):
     """A list as a model."""
 
 
 ALIAS = TypeAliasType("ALIAS", list[WrittenBook])
+MANY = TypeAliasType("MANY", list[T], type_params=(T,))
 BOOK = {"id": 1, "title": "One", "author": {"id": 1, "name": "Ann"}}
 TITLED = {"title": "One", "by": {"id": 1, "name": "Ann"}}
 CASES: dict[str, tuple[Any, Any, Any]] = {
@@ -79,6 +115,15 @@ CASES: dict[str, tuple[Any, Any, Any]] = {
     "a named type": (ALIAS, lambda book: [book], [BOOK]),
     "a row or a list": (list[WrittenBook] | WrittenBook, lambda book: book, BOOK),
     "an object": (dict[str, Envelope], lambda book: {"a": Shelf(book)}, {"a": {"total": 1, "items": [BOOK]}}),
+    "a generic dataclass": (Pair[WrittenBook], lambda book: {"first": book, "others": [book]},
+                            {"first": BOOK, "others": [BOOK]}),
+    "a generic dataclass of other values": (Pair[int], lambda _: Pair(1, [2]), {"first": 1, "others": [2]}),
+    "a named generic type": (MANY[WrittenBook], lambda book: [book], [BOOK]),
+    "a named tuple": (Placed, lambda book: Placed(1, book), [1, BOOK]),
+    "a sequence for a named tuple": (list[Placed], lambda book: [[1, book]], [[1, BOOK]]),
+    "a dataclass that refers to itself": (linked(), lambda book: {"after": {"book": book}},
+                                          {"book": None, "after": {"book": BOOK, "after": None}}),
+    "a class with an unknown type": (Known, lambda _: {"count": 2}, {"count": 2}),
 }  # fmt: skip
 """The response models, each with a function that makes the result of a handler from a row, and the response."""
 

@@ -1,17 +1,19 @@
 """Checks at start: the message names the error, and says what to write instead."""
 
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import pytest
 from fastapi import APIRouter, Body, Depends, Form, Header, Query, UploadFile
 from fastapi.routing import APIRoute
-from pydantic import BaseModel
+from pydantic import BaseModel, computed_field
 from sqlalchemy import Column, Enum, Table
 from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
 from starlette.routing import BaseRoute, Match
+from typing_extensions import TypeAliasType, TypedDict
 
 from kit import Body as KitBody
 from kit import Id, JSONInteger, Money, Name, Read, ReadSession, Reference, Service, Session, Who, allowing
@@ -36,6 +38,29 @@ class CheckedThingRead(SQLModel):
 class Box(BaseModel):
     things: dict[str, list[CheckedThing]]
     inner: "Box | None" = None
+
+
+@dataclass
+class Crate:
+    thing: CheckedThing
+
+
+class Labelled(TypedDict):
+    crates: list[Crate]
+
+
+class Placed(NamedTuple):
+    place: int
+    thing: CheckedThing
+
+
+class Computing(BaseModel):
+    @computed_field
+    def thing(self) -> CheckedThing:
+        raise AssertionError
+
+
+THINGS = TypeAliasType("THINGS", list[CheckedThing])
 
 
 async def startup_error(service: Service) -> str:
@@ -119,6 +144,11 @@ SHOWN = [
     Annotated[CheckedThing, "x"],
     dict[str, CheckedThing],
     Box,
+    Crate,
+    Labelled,
+    Placed,
+    Computing,
+    THINGS,
 ]
 
 
