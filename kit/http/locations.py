@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 from starlette.datastructures import ImmutableMultiDict
 
 Path = list[int | str]
+KEY = "[key]"
+"""The last part of the location of a key of a dictionary, after the key itself."""
 MAX_BRANCHING = 30
 """The maximum length of a location for which all ways are tried, because a name may be that of a field too."""
 
@@ -36,10 +38,11 @@ def path_in(body: Any, failure: Mapping[str, Any]) -> Path:
     if body is None or "input" not in failure or not path:
         return path
     is_missing, last = failure["type"].startswith("missing"), len(path) - 1
+    is_of_key = path[last] == KEY and failure["input"] == path[last - 1]
     ways = ways_in(body, path[:last] if is_missing else path)
     found = ways.get(id(failure["input"]))
     kept, value = found or max(ways.values(), key=attrgetter("rank"))
-    if isinstance(value, dict) and (is_missing or (found is None and last not in kept)):
+    if isinstance(value, dict) and (is_missing or (found is None and last not in kept and not is_of_key)):
         kept = (*kept, last)
     return [path[index] for index in kept]
 

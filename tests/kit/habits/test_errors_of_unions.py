@@ -50,6 +50,18 @@ async def test_the_pointer_of_an_error_in_a_union_is_in_the_body(router: APIRout
     assert await pointers(client, [{"pet": "dog", "noise": "x"}, 3]) == ["#/0/noise", "#/1"]
 
 
+async def test_the_pointer_of_an_invalid_key_is_that_of_its_value(router: APIRouter, serve: Any) -> None:
+    @router.post("/a")
+    async def write(pets: dict[int, Cat], by_name: dict[Literal["a"], int] = {}) -> int:  # noqa: B006  as FastAPI has it
+        return len(pets) + len(by_name)
+
+    client = await serve(router)
+    cat = {"pet": "cat", "meows": 1}
+    assert await pointers(client, {"pets": {"1": cat, "x": cat}}) == ["#/pets/x"]
+    assert await pointers(client, {"pets": {}, "by_name": {"b": 1}}) == ["#/by_name/b"]
+    assert await pointers(client, {"pets": {"1": cat | {"cat": {"[key]": "x"}}}}) == ["#/pets/1/cat/%5Bkey%5D"]
+
+
 async def test_each_type_of_a_union_has_the_same_pointer(router: APIRouter, serve: Any) -> None:
     @router.post("/a")
     async def write(new: Owner) -> int:
