@@ -235,7 +235,7 @@ async def _store(request: Request, session: WriteSession, key: IdempotencyKey, r
     """
     if not hasattr(response, "body") or "no-store" in response.headers.get("cache-control", ""):
         raise refused("The answer of this operation cannot be stored, so it takes no key")
-    headers = {name: value for name, value in response.headers.items() if name not in NOT_STORED}
+    headers = _stored_headers(response)
     if LOCATION in headers:
         headers[PREFIX] = root_of(request.scope)
     if roles := CURRENT_PRINCIPAL.get().roles:
@@ -244,6 +244,12 @@ async def _store(request: Request, session: WriteSession, key: IdempotencyKey, r
     own = update(StoredResponse).where(col(StoredResponse.id) == key.id, col(StoredResponse.status) == UNANSWERED)
     stored = await session.exec(own.values(**values))
     return stored.rowcount == 1
+
+
+def _stored_headers(response: Response) -> dict[str, str]:
+    """Return the headers of a response to be stored. Repeated ones become one (RFC 9110, section 5.2)."""
+    names = dict.fromkeys(name for name in response.headers if name not in NOT_STORED)
+    return {name: ", ".join(response.headers.getlist(name)) for name in names}
 
 
 async def _remove_expired(session: WriteSession) -> None:

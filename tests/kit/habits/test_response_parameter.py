@@ -113,3 +113,17 @@ async def test_a_status_other_than_success_is_not_turned_into_a_304(router: APIR
 
     client = await serve(router)
     assert (await client.get("/items", headers={"If-None-Match": "*"})).status_code == 410
+
+
+@pytest.mark.parametrize("way", ["resource", "fast"], indirect=True)
+async def test_headers_that_are_set_several_times_are_replayed(router: APIRouter, serve: Any) -> None:
+    @router.post("/items")
+    async def create(response: Response) -> int:
+        response.headers.append("Link", '</a>; rel="license"')
+        response.headers.append("Link", '</b>; rel="author"')
+        return 1
+
+    client = await serve(router)
+    answers = [await client.post("/items", headers={"Idempotency-Key": "k"}) for _ in range(2)]
+    assert [answer.headers["Link"] for answer in answers] == ['</a>; rel="license", </b>; rel="author"'] * 2
+    assert answers[1].headers["Idempotency-Replayed"] == "true"
