@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping, Set
 from typing import Any
 
 from sqlalchemy import (
-    Alias,
     Column,
+    CompoundSelect,
     FromClause,
     Index,
     Join,
@@ -20,6 +20,7 @@ from sqlalchemy import (
     Table,
     UniqueConstraint,
     inspect,
+    union,
 )
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.sql import operators
@@ -75,7 +76,7 @@ def refuse_distinct_on(ids: Select[Any]) -> None:
 
 
 def is_found_once(ids: Select[Any], table: FromClause) -> bool:
-    """Return whether a SELECT of the ids of a table has each one at most once."""
+    """Return whether a SELECT finds each row of a table at most once."""
     sources = list(parts_of(ids.get_final_froms()))
     joins = [source for source in sources if isinstance(source, Join)]
     equal = equalities([ids.whereclause, *(join.onclause for join in joins)])
@@ -127,13 +128,36 @@ def is_determined(source: Any, equal: Equal, found: Set[Any]) -> bool:
 
 
 def keys_of(source: Any) -> list[Set[str]]:
-    """Return the unique keys of a table or its alias, each as the names of its columns."""
-    table = source.element if isinstance(source, Alias) else source
-    if not isinstance(table, Table):
-        return []
-    unique = [part for part in table.constraints if isinstance(part, PrimaryKeyConstraint | UniqueConstraint)]
-    indexes = [index for index in table.indexes if index.unique and is_whole(index)]
-    return [{column.key for column in part.columns} for part in (*unique, *indexes)]
+    """Return the unique keys of a table, subquery or CTE, or of an alias of one, each as the names of its columns."""
+    if isinstance(source, Table):
+        return [{column.key for column in key} for key in keys_of_table(source)]
+    element = getattr(source, "element", None)  # of an alias
+    keys = keys_of_table(element) if isinstance(element, Table) else keys_of_rows(element)
+    exported = [[source.corresponding_column(column) for column in key] for key in keys]
+    return [{column.key for column in key} for key in exported if all(column is not None for column in key)]
+
+
+def keys_of_table(table: Table) -> Iterator[list[Any]]:
+    """Yield the columns of each primary key, UNIQUE and unique index of a table."""
+    constraints = [part for part in table.constraints if isinstance(part, PrimaryKeyConstraint | UniqueConstraint)]
+    yield from (list(part.columns) for part in constraints)
+    yield from (list(index.columns) for index in table.indexes if index.unique and is_whole(index))
+
+
+def keys_of_rows(statement: Any) -> Iterator[list[Any]]:
+    """Yield the columns of each unique key of the rows that a subquery finds, as its statement names them."""
+    if isinstance(statement, CompoundSelect) and statement.compare(union(*statement.selects)):
+        yield list(statement.selected_columns)
+    if isinstance(statement, Select):
+        if is_distinct(statement):
+            yield list(statement.selected_columns)
+        groups = grouped_by(statement)
+        if groups:
+            yield groups
+            return
+        for table in parts_of(statement.get_final_froms()):
+            if not isinstance(table, Join) and is_found_once(statement, table):
+                yield from ([table.c[name] for name in key] for key in keys_of(table))
 
 
 def is_whole(index: Index) -> bool:

@@ -9,7 +9,7 @@ import sqlalchemy
 from fastapi import APIRouter, Depends
 from pydantic import AliasChoices, AliasPath, BaseModel
 from pydantic import Field as Alias
-from sqlalchemy import func, text, union
+from sqlalchemy import func, text, true, union, union_all
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.associationproxy import association_proxy
 from sqlalchemy.orm import aliased, contains_eager, defer, joinedload, load_only, raiseload, selectinload
@@ -393,6 +393,14 @@ async def test_a_join_that_a_page_would_cut_off_is_refused(
         lambda: select(Shelf).join(HabitShelfLabel),
         lambda: select(Shelf).join(Shelf.pots).group_by(Shelf.id, Pot.name),
         lambda: select(Shelf).join(Shelf.pots).group_by(Shelf.name),
+        lambda: select(Shelf).join(
+            counted := select(Pot.shelf_id, Pot.name, func.count()).group_by(Pot.shelf_id, Pot.name).subquery(),
+            counted.c.shelf_id == Shelf.id,
+        ),
+        lambda: select(Shelf).join(
+            either := union_all(select(Pot.shelf_id), select(Pot.shelf_id)).cte(), either.c.shelf_id == Shelf.id
+        ),
+        lambda: select(Shelf).join(joined := select(Shelf.id).join(Pot).subquery(), joined.c.id == Shelf.id),
     ],
 )
 @pytest.mark.parametrize("parameters", ["", "?sort=name&limit=1", "?name=b&count=true"])
@@ -436,6 +444,16 @@ async def test_distinct_with_columns_is_refused(router: APIRouter, serve: Serve,
         ),
         lambda: select(Pot).where(select(HabitSeed).where(HabitSeed.pot_id == Pot.id).exists() | (Pot.name == "blue")),
         lambda: select(Pot).join(Shelf, Pot.shelf_id == Shelf.id).group_by(Pot.id, Shelf.id).having(func.count() > 0),
+        lambda: (
+            select(Pot)
+            .join(counted := select(Pot.shelf_id, func.count().label("n")).group_by(Pot.shelf_id).subquery(), true())
+            .where(counted.c.shelf_id == Pot.shelf_id, counted.c.n > 0)
+        ),
+        lambda: select(Pot).join(found := select(Shelf.id).distinct().cte(), found.c.id == Pot.shelf_id),
+        lambda: select(Pot).join(shelf := select(Shelf).subquery(), shelf.c.id == Pot.shelf_id),
+        lambda: select(Pot).join(
+            either := union(select(Shelf.id), select(Shelf.id)).cte(), either.c.id == Pot.shelf_id
+        ),
     ],
 )
 @pytest.mark.parametrize("parameters", ["limit=1", "limit=1&sort=-name", "limit=1&name__in=red,blue"])
