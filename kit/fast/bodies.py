@@ -15,12 +15,12 @@ from typing import Any, cast, get_origin
 from pydantic_core import PydanticUndefined
 from sqlalchemy import inspect
 from sqlalchemy.orm.attributes import manager_of_class
-from sqlmodel import SQLModel
 
 from kit.fast.listeners import of_object
 from kit.fast.mappings import IMMUTABLE, mapping_of
 from kit.models.annotations import calls_function, rules_of
 from kit.models.children import nested_bodies
+from kit.models.descriptors import settable_descriptors
 from kit.models.entities import Body, Entity
 from kit.models.kinds import UNIONS, Shape, shape_of_field
 
@@ -91,7 +91,7 @@ def defaults_of(entity: type[Entity], body: type[Body]) -> Defaults | None:
     """Return the fields of an entity with their defaults; None if bodies of this class need a second validation."""
     if mapping_of(entity) is None or inspect(entity).validators or not has_same_rules(entity, body):
         return None
-    if not nested_bodies(body).keys() <= entity.model_fields.keys():  # they become related rows
+    if sets_others(entity, body):
         return None
     defaults: dict[str, Callable[[], Any] | None] = {}
     for name, field in entity.model_fields.items():
@@ -104,6 +104,12 @@ def defaults_of(entity: type[Entity], body: type[Body]) -> Defaults | None:
             return None  # the default is not validated
         defaults[name] = None if other is not None else default_factory(field)
     return defaults
+
+
+def sets_others(entity: type[Entity], body: type[Body]) -> bool:
+    """Return whether fields of a body become related rows, or set descriptors, of the entity."""
+    has_related = not nested_bodies(body).keys() <= entity.model_fields.keys()
+    return has_related or not settable_descriptors(entity).isdisjoint(body.model_fields)
 
 
 def may_change_again(shape: Shape) -> bool:
@@ -145,7 +151,7 @@ def has_same_rules(entity: type[Entity], body: type[Body]) -> bool:
     has_validators = any(getattr(ours, kind) for kind in DECORATORS) or any(map(may_change_again, shapes))
     settings = {*entity.model_config, *body.model_config} - OTHER_SETTINGS
     is_configured = any(entity.model_config.get(name) != body.model_config.get(name) for name in settings)
-    has_plain_init = manager_of_class(entity).original_init is SQLModel.__init__
+    has_plain_init = manager_of_class(entity).original_init is Entity.__init__
     has_plain_fields = entity.__setattr__ is Entity.__setattr__ and entity.__pydantic_post_init__ is None
     has_plain_validate = cast("Any", entity.model_validate).__func__ is cast("Any", Entity.model_validate).__func__
     is_plain = has_plain_init and has_plain_validate and has_plain_fields

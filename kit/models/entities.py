@@ -36,6 +36,7 @@ from sqlmodel import Field, SQLModel
 from kit.models import keywords as keywords  # quotes names in SQL, from the first statement on
 from kit.models.columns import BIGINT
 from kit.models.decimal_rules import decimals_of
+from kit.models.descriptors import settable_descriptors
 from kit.models.fields import build, make_strict
 from kit.models.integer_assignments import round_integers
 from kit.models.naming import NAMES
@@ -143,13 +144,17 @@ class Entity(Stamped):
         build(cls, is_changed=make_strict(cls))
         type_columns(cls)
 
+    def __init__(self, **values: Any) -> None:
+        super().__init__(**values)
+        self.set_descriptors(values)
+
     @classmethod
     def model_validate(cls, obj: Any, **options: Any) -> Self:
         """Return a row with the values of `obj` (a body, object or dictionary), validated by the table's rules."""
         make = ROW_OF_BODY.get()
         row = None if make is None or options else make(cls, obj)
         if row is None:
-            related = cls.__sqlmodel_relationships__
+            related, update = cls.__sqlmodel_relationships__, options.get("update") or {}
             if isinstance(obj, dict) and not METHODS_OF_DICTIONARIES.isdisjoint(related):
                 obj = Values({**obj, **(options.pop("update", None) or {})}, related)
             try:
@@ -158,11 +163,12 @@ class Entity(Stamped):
                 if isinstance(obj, Body) and are_sent(obj, cls, failure):
                     raise failure from RefusedBodyError(type(obj), cls)
                 raise
-            row.set_related(obj)
+            row.set_related({**obj, **update} if isinstance(obj, dict) else {})
+            row.set_descriptors({**others_of(obj, cls), **update})
         return row
 
     def sqlmodel_update(self, obj: Any, **options: Any) -> Self:
-        """Update the row as SQLModel does, and also set relationships in a dictionary, which SQLModel ignores.
+        """Update the row as SQLModel does, and also set relationships and descriptors, which SQLModel ignores.
 
         Of `Changes`, only the fields that the request contains are set.
         """
@@ -171,13 +177,21 @@ class Entity(Stamped):
                 setattr(self, name, getattr(obj, name))
             obj = {}
         super().sqlmodel_update(obj, **options)
-        self.set_related(obj)
+        others = {**(obj if isinstance(obj, dict) else {}), **(options.get("update") or {})}
+        self.set_related(others)
+        self.set_descriptors(others)
         return self
 
-    def set_related(self, values: Any) -> None:
-        """Set the relationships that a dictionary contains. SQLModel sets only those of an object."""
-        if isinstance(values, dict):
-            for name in self.__sqlmodel_relationships__.keys() & values.keys():
+    def set_related(self, values: Mapping[str, Any]) -> None:
+        """Set the relationships that are among these values. SQLModel sets only those of an object."""
+        for name in self.__sqlmodel_relationships__.keys() & values.keys():
+            setattr(self, name, values[name])
+
+    def set_descriptors(self, values: Mapping[str, Any]) -> None:
+        """Set the synonyms, hybrids with a setter and others among these values, in their order."""
+        names = settable_descriptors(type(self))
+        for name in values if names else ():
+            if name in names:
                 setattr(self, name, values[name])
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -194,6 +208,8 @@ class Entity(Stamped):
         elif name in _mapped_fields(type(self)):
             set_attribute(self, name, value)
             self.model_fields_set.add(name)
+        elif name in settable_descriptors(type(self)):
+            object.__setattr__(self, name, value)
         else:
             super().__setattr__(name, value)
 
@@ -224,6 +240,14 @@ def _mapped_fields(entity: type[Entity]) -> Collection[str]:
     """Return the fields of an entity that are columns; none of an entity without a table."""
     mapper = inspect(entity, raiseerr=False)
     return () if mapper is None else mapper.column_attrs.keys() & entity.model_fields.keys()
+
+
+def others_of(values: Any, entity: type[Entity]) -> dict[str, Any]:
+    """Return the values of a dictionary or model by which descriptors of an entity are set."""
+    names = settable_descriptors(entity)
+    if isinstance(values, BaseModel):
+        return {name: getattr(values, name) for name in type(values).model_fields if name in names}
+    return values if isinstance(values, dict) and names else {}
 
 
 def known_tables() -> dict[str, Table]:
