@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any, TypeVar
+from weakref import WeakSet
 
 from sqlalchemy import event, util
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -225,14 +226,18 @@ class FairPool(AsyncAdaptedQueuePool):
         quieten(type(self))
         self.seconds = timeout
         self.turns = FairSemaphore(pool_size + max_overflow, MAX_WAITING_FOR_CONNECTION, CONNECTION_SHARE)
+        self.last: WeakSet[asyncio.Task[Any]] = WeakSet()
+        """The task of the request that got the last connection."""
         event.listen(self, "checkin", release_slot)
         event.listen(self, "detach", release_slot)
 
     def connect(self) -> PoolProxiedConnection:
         """Return a connection. Raises SQLAlchemy's `TimeoutError` after `timeout` seconds. Must run in a greenlet."""
         caller, lane = CURRENT_CALLER.get(), CURRENT_LANE.get()
-        if not self.turns.take(caller, lane) and not util.await_only(self.turns.wait(caller, self.seconds, lane)):
-            raise self.exhausted()
+        if not self.turns.take(caller, lane):
+            self.refuse_to_wait_for_itself(lane)
+            if not util.await_only(self.turns.wait(caller, self.seconds, lane)):
+                raise self.exhausted()
         try:
             connection = super().connect()
         except BaseException as failure:
@@ -242,7 +247,17 @@ class FairPool(AsyncAdaptedQueuePool):
         info = connection.record_info
         assert info is not None  # never None for a connection that is not detached
         info[SLOT] = self.turns, caller, lane
+        self.last = WeakSet([task] if lane and (task := asyncio.current_task()) else ())
         return connection
+
+    def refuse_to_wait_for_itself(self, lane: str) -> None:
+        """Raise a RuntimeError if this request has the only connection: it would wait until the timeout."""
+        if lane and self.turns.limit == 1 and asyncio.current_task() in self.last:
+            raise RuntimeError(
+                "This request holds the only connection (SQLite has one for writing), by its `Session` or by its "
+                "Idempotency-Key, so a second session would wait for it in vain: write by the parameter `session: "
+                "Session` of the handler, or open the second session in a background task."
+            )
 
     def exhausted(self) -> PoolTimeoutError:
         """Count the request as refused, and return the exception that SQLAlchemy's own pool would raise."""

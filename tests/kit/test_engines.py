@@ -141,7 +141,7 @@ async def test_an_exhausted_pool_times_out(new_database: Any) -> None:
     database = Database(url_for(await new_database()), Pool(size=1, overflow=0, timeout=1))
     async with database.connect():
         with pytest.raises(Exception, match="QueuePool limit"):
-            await value_of(database, "SELECT 1")
+            await asyncio.create_task(value_of(database, "SELECT 1"))
     await database.dispose()
 
 

@@ -151,7 +151,7 @@ async def exhaust_the_pool(failing_database: FailingDatabase) -> None:
     await failing_database.connection(database)
     pool: Any = database.writer.pool
     pool.seconds = SOON  # from now on: to connect may take longer
-    await execute(database, "SELECT 1")
+    await asyncio.create_task(execute(database, "SELECT 1"))
 
 
 @raises("55P03", "unavailable")

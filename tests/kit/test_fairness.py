@@ -173,10 +173,15 @@ async def test_callers_get_connections_in_turns(pooled: AsyncEngine) -> None:
     assert order == ["greedy", "modest", *["greedy"] * 4]
 
 
+async def connected(engine: AsyncEngine) -> None:
+    async with engine.connect():
+        pass
+
+
 async def test_without_a_connection_in_time_the_error_is_that_of_a_full_pool(pooled: AsyncEngine) -> None:
     async with pooled.connect():
         with pytest.raises(PoolTimeoutError):
-            await pooled.connect()
+            await asyncio.create_task(connected(pooled))
     assert turns_of(pooled).free == 1
 
 

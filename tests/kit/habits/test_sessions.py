@@ -1,10 +1,11 @@
 """Sessions: `Session` and `ReadSession` do what SQLAlchemy documents of an `AsyncSession`."""
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from fastapi import APIRouter, HTTPException
+from fastapi import APIRouter, BackgroundTasks, HTTPException
 from fastapi.responses import PlainTextResponse
 from sqlalchemy import delete, func, insert, text, update
 from sqlalchemy.exc import DBAPIError, IntegrityError, NoResultFound
@@ -514,3 +515,53 @@ async def test_settings_of_a_transaction_last_as_long_as_the_session(router: API
             answer = await client.get("/set", params={"is_local": is_local, "as_text": as_text})
             assert answer.json() == ["7", "a"]
             assert not (await client.get("/left")).json()
+
+
+@pytest.mark.parametrize("headers", [{}, KEY])
+async def test_a_second_session_for_writing_is_refused_while_the_request_holds_the_only_connection(
+    router: APIRouter, serve: Any, names: Any, database: Database, caplog: Any, way: str, headers: dict[str, str]
+) -> None:
+    async def write_second() -> None:
+        async with database.write() as second, second.begin():
+            second.add(HabitItem(name="second"))
+
+    @router.post("/first")
+    async def write_both(session: Session) -> None:
+        session.add(HabitItem(name="first"))
+        await session.flush()
+        await write_second()
+
+    @router.post("/after")
+    async def write_after(session: Session, tasks: BackgroundTasks) -> None:
+        session.add(HabitItem(name="first"))
+        tasks.add_task(write_second)
+
+    client = await serve(router)
+    if database.writer.dialect.name == "postgresql":
+        assert (await client.post("/first", headers=headers)).status_code == 200
+    else:
+        assert (await client.post("/first", headers=headers)).status_code == 500
+        assert "open the second session in a background task" in caplog.text
+        assert (await client.post("/after", headers=headers)).status_code == 200
+    assert sorted(await names()) == ["first", "second"]
+
+
+async def test_a_session_of_another_task_waits_for_that_of_the_request(
+    router: APIRouter, serve: Any, names: Any, database: Database
+) -> None:
+    tasks = list[Any]()
+
+    async def write_second() -> None:
+        async with database.write() as second, second.begin():
+            second.add(HabitItem(name="second"))
+
+    @router.post("/first")
+    async def write_first(session: Session) -> None:
+        session.add(HabitItem(name="first"))
+        await session.flush()
+        tasks.append(asyncio.create_task(write_second()))
+        await asyncio.sleep(0.01)
+
+    assert (await (await serve(router)).post("/first")).status_code == 200
+    await tasks[0]
+    assert sorted(await names()) == ["first", "second"]
