@@ -1,7 +1,9 @@
 """Restricted changes: UPDATE and DELETE of rows that belong to the principal.
 
 A SELECT … FOR UPDATE locks the rows that the statement finds. All of them must belong to the principal, also after an
-UPDATE. A row of another user among them is a 403, and is not skipped silently. An UPDATE of reserved fields is a 403.
+UPDATE. A row of another user among them is a 403, and is not skipped silently, because the principal may read it. With
+restricted reads the statement finds no rows of others, as a SELECT does: a 403 would tell that they exist. An UPDATE of
+reserved fields is a 403.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -81,7 +83,7 @@ def lock_rows(
 ) -> dict[Any, Any]:
     """Lock the rows that a statement finds. Returns the values of their reserved columns, in a list by id.
 
-    Raises a 403 for a row of another user in a restricted session.
+    Raises a 403 for a row of another user in a restricted session; with restricted reads, only for ids in parameters.
     """
     rows = table_of(entity)
     owned = (is_own(entity) if session.is_restricted else true()).is_(true())
@@ -89,6 +91,8 @@ def lock_rows(
         RowsToChange(rows.c.id, owned, *reserved_columns(entity)).select_from(rows).with_for_update(of=rows)
     )
     options: Any = {}
+    if session.info.get(RESTRICTED_READS) and session.is_restricted and not state.is_executemany:
+        statement = statement.where(is_own(entity))
     if session.info.get(RESTRICTED_READS):  # in subqueries of its conditions
         statement, options = statement.execution_options(**{OWN_ROWS: True}), {"compiled_cache": COMPILED[OWN_ROWS]}
     given: Any = state.parameters if isinstance(state.parameters, Mapping) else {}

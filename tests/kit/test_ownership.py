@@ -727,8 +727,7 @@ async def test_an_anonymous_principal_owns_no_row(database: Database) -> None:
     CURRENT_PRINCIPAL.set(Principal())
     async with database.write(restricted=True, restricted_reads=True) as session:
         assert (await session.exec(select(Note))).all() == []
-        with pytest.raises(Problem):
-            await session.exec(update(Note).values(name="x"))
+        assert (await session.exec(update(Note).values(name="x"))).rowcount == 0
 
 
 async def test_get_refuses_rows_of_others(database: Database) -> None:
@@ -1065,8 +1064,28 @@ async def test_a_change_copies_no_values_of_others(database: Database) -> None:
     async with database.write(restricted=True, restricted_reads=True) as session:
         await session.exec(update(Note).where(NOTE.id == MINE).values(name=func.coalesce(line, "nothing")))
         assert list(await session.exec(select(NOTE.name).execution_options(populate_existing=True))) == ["nothing"]
+
+
+@pytest.mark.parametrize("ident", [THEIRS, 4711])
+async def test_a_change_does_not_tell_whether_a_row_of_another_exists(database: Database, ident: int) -> None:
+    before = await stored(database)
+    CURRENT_PRINCIPAL.set(Principal(ME))
+    async with database.write(restricted=True, restricted_reads=True) as session:
+        assert (await session.exec(update(Note).where(NOTE.id == ident).values(name="x"))).rowcount == 0
+        assert (await session.exec(delete(Word).where(WORD.id == ident))).rowcount == 0
+        await session.commit()
+    assert await stored(database) == before
+
+
+async def test_a_change_of_all_rows_changes_those_that_the_principal_may_read(database: Database) -> None:
+    CURRENT_PRINCIPAL.set(Principal(ME))
+    async with database.write(restricted=True, restricted_reads=True) as session:
+        for statement in (update(Note).values(name="x"), update(Word).values(name="x"), delete(Word)):
+            assert (await session.exec(statement)).rowcount == 1
         with pytest.raises(Problem):
-            await session.exec(update(Note).where(NOTE.id == THEIRS).values(name="x"))
+            await session.exec(update(Note), params=[{"id": THEIRS, "name": "x", "version": 1}])
+        await session.commit()
+    assert not any("x" in row and THEIRS in row for rows in await stored(database) for row in rows)
 
 
 UNREADABLE: dict[str, Any] = {
