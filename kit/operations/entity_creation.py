@@ -67,10 +67,11 @@ class EntityCreation(Creation[Any]):
         await super().create_all()
 
     async def store(self, indexes: Sequence[int]) -> Sequence[Entity]:
+        """Store these elements, and return their rows in the same order. Their ids have the order of the request."""
         await self.prepare(indexes)
-        rows = [self.prepared.pop(index) for index in indexes]
-        await insert_all(self.session, rows)
-        return rows
+        rows = {index: self.prepared.pop(index) for index in sorted(indexes)}
+        await insert_all(self.session, list(rows.values()))
+        return [rows[index] for index in indexes]
 
     def keep(self, indexes: Sequence[int], rows: Sequence[Entity]) -> None:
         self.created.update((index, [row]) for index, row in zip(indexes, rows, strict=True))

@@ -193,6 +193,12 @@ async def test_skipping_creates_all_elements_in_order_if_none_fails(client: Clie
     assert answer.json()["failed"] == []
 
 
+async def test_rows_stored_while_others_are_skipped_have_ids_in_the_order_of_the_request(client: Client) -> None:
+    answer = await client.post("/shelves/bulk?on_error=skip", json=[shelf(name) for name in ("C", "A", "C", "B")])
+    assert [one["name"] for one in answer.json()["created"]] == ["C", "A", "B"]
+    assert [one["name"] for one in (await client.get("/shelves/")).json()] == ["C", "A", "B"]
+
+
 @pytest.mark.parametrize("on_error", ["", "Skip", "other", "true"])
 async def test_an_unknown_value_of_on_error_is_refused(client: Client, on_error: str) -> None:
     answer = await client.post("/shelves/bulk", params={"on_error": on_error}, json=bodies_of(1))
