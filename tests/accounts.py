@@ -22,7 +22,7 @@ def token_of(app: Service, user_id: int, generation: int = 0) -> str:
     return app.runtime.authenticator.tokens.issue(Claims(user_id, generation))
 
 
-async def join(app: Service, **fields: Any) -> Person:
+async def join(app: Service, /, **fields: Any) -> Person:
     """Store a user. Returns the user with a token and a client. Sets the principal of this task to UNRESTRICTED."""
     CURRENT_PRINCIPAL.set(UNRESTRICTED)  # the last request of the test may have left its principal in this task
     name = fields.pop("username", f"member{next(numbers)}")

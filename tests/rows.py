@@ -20,7 +20,7 @@ def cheap_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
     cheapen(monkeypatch)
 
 
-async def made(client: Client, path: str, **fields: Any) -> Json:
+async def made(client: Client, path: str, /, **fields: Any) -> Json:
     """Return the response to a POST that creates a resource."""
     answer = await client.post(path, json=fields)
     assert answer.status_code == 201, answer.text
@@ -33,16 +33,16 @@ def user_body(**fields: Any) -> Json:
     return {"username": name, "email": f"{name}@example.com", "password": PASSWORD} | fields
 
 
-async def new_user(client: Client, **fields: Any) -> Json:
+async def new_user(client: Client, /, **fields: Any) -> Json:
     return await made(client, "/users/", **user_body(**fields))
 
 
-async def read(client: Client, path: str, **parameters: Any) -> Any:
+async def read(client: Client, path: str, /, **parameters: Any) -> Any:
     answer = await client.get(path, params=parameters or None)
     assert answer.status_code == 200, answer.text
     return answer.json()
 
 
-async def ids(client: Client, path: str, **parameters: Any) -> list[Any]:
+async def ids(client: Client, path: str, /, **parameters: Any) -> list[Any]:
     """Return the ids of a list, in order."""
     return [thing["id"] for thing in await read(client, path, **parameters)]

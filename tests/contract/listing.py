@@ -58,7 +58,7 @@ def following(answer: Any) -> str | None:
     return match[1]
 
 
-async def pages(client: Client, resource: Resource, **parameters: Any) -> AsyncIterator[list[Json]]:
+async def pages(client: Client, resource: Resource, /, **parameters: Any) -> AsyncIterator[list[Json]]:
     url: str | None = str(client.build_request("GET", resource.path, params=parameters).url)
     while url:
         answer = await client.get(url)
@@ -69,11 +69,11 @@ async def pages(client: Client, resource: Resource, **parameters: Any) -> AsyncI
         yield rows
 
 
-async def walked(client: Client, resource: Resource, **parameters: Any) -> list[Json]:
+async def walked(client: Client, resource: Resource, /, **parameters: Any) -> list[Json]:
     return [row async for page in pages(client, resource, **parameters) for row in page]
 
 
-async def ids(client: Client, resource: Resource, **parameters: Any) -> list[Any]:
+async def ids(client: Client, resource: Resource, /, **parameters: Any) -> list[Any]:
     answer = await client.get(resource.path, params=parameters)
     assert answer.status_code == 200, answer.text
     return [row["id"] for row in answer.json()]

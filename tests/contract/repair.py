@@ -33,12 +33,16 @@ class RepairBase(SQLModel):
     gadget_id: Reference = Field(
         foreign_key="gadget.id", sa_type=BIGINT, ondelete="CASCADE", schema_extra={"examples": [1]}
     )
-    ticket: Text = Field(max_length=20, description="Unique for its gadget.", schema_extra={"examples": ["R-1"]})
+    client: Text = Field(
+        max_length=20,
+        description="A parameter of helpers of the tests has this name too. Unique for its gadget.",
+        schema_extra={"examples": ["Ann"]},
+    )
     cost: Money = Field(default=Decimal(0), sa_type=MoneyColumn, schema_extra={"examples": ["9.99"]})
 
 
 class Repair(RepairBase, UUIDEntity, table=True):
-    __table_args__ = (UniqueConstraint("gadget_id", "ticket"), *sorted_by("gadget_id", "ticket", "cost", "created_at"))
+    __table_args__ = (UniqueConstraint("gadget_id", "client"), *sorted_by("gadget_id", "client", "cost", "created_at"))
 
 
 class RepairCreate(RepairBase, Body):
@@ -54,9 +58,9 @@ class RepairRead(Stamped, RepairBase, UUIDRead):
 class RepairQuery(ListQuery):
     model = Repair
     read = RepairRead
-    filters = ("gadget_id", "ticket", "cost", "created_at")
-    sorts = ("ticket", "cost", "created_at")
-    search = ("ticket",)
+    filters = ("gadget_id", "client", "cost", "created_at")
+    sorts = ("client", "cost", "created_at")
+    search = ("client",)
     default_sort = "-created_at"
 
 

@@ -181,7 +181,7 @@ class Resource:
     def is_of(self, table: str) -> bool:
         return self.has("list") and self.has("create") and self.table.name == table
 
-    async def make(self, client: Client, **fields: Any) -> Json:
+    async def make(self, client: Client, /, **fields: Any) -> Json:
         thing: Json = self.made(await client.post(self.path, json=await self.body(client) | fields))
         return thing
 

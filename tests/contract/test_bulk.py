@@ -15,7 +15,7 @@ pytestmark = pytest.mark.untraced
 MOST = 1000
 
 
-async def create_many(client: Client, resource: Resource, bodies: Any, **parameters: str) -> Response:
+async def create_many(client: Client, resource: Resource, bodies: Any, /, **parameters: str) -> Response:
     return await client.post(f"{resource.path.rstrip('/')}/bulk", json=bodies, params=parameters)
 
 
