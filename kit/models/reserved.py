@@ -11,12 +11,19 @@ from kit.models.annotations import has_explicit_type
 from kit.models.kinds import shape_of_field
 
 METHODS_OF_DICTIONARIES = frozenset(dir(dict))
+OF_DECLARATION = frozenset({"cls", "registry"})
+"""Names that are no attributes: `cls` is the parameter of `__new__`, and SQLAlchemy takes `registry` from a table."""
+
+
+def is_reserved(name: str, base: type[BaseModel]) -> bool:
+    """Return whether a field or relationship of a subclass of `base` cannot have this name."""
+    return name in OF_DECLARATION or hasattr(base, name)
 
 
 def refuse_reserved(model: type[BaseModel], base: type[BaseModel], relationships: Iterable[str] = ()) -> None:
     """Raise a TypeError for a field or relationship with the name of an attribute of the base class."""
     for name in (*model.model_fields, *relationships):
-        if name not in base.model_fields and (hasattr(base, name) or name == "cls"):  # `cls`: parameter of `__new__`
+        if name not in base.model_fields and is_reserved(name, base):
             raise TypeError(
                 f"{model.__name__}.{name} would hide `{base.__name__}.{name}`, which the service needs: "
                 f"give it another name, such as `{name}_value`."

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from kit.models.entities import Changes, Entity
 from kit.models.reads import Read
+from kit.models.reserved import is_reserved
 from kit.scaffolding.errors import NotWrittenError
 from kit.scaffolding.field_types import FIELD_TYPES, FieldType
 from kit.scaffolding.project import KnownResource
@@ -95,7 +96,7 @@ def check_name(name: str) -> None:
         raise NotWrittenError(
             f"No field can be called {name}, like a secret, which no response shows: use another name."
         )
-    if name == "cls" or any(hasattr(base, name) for base in (Entity, Read, Changes)):
+    if any(is_reserved(name, base) for base in (Entity, Read, Changes)):
         raise NotWrittenError(f"No field can be called {name}: rows and bodies have an attribute of this name.")
 
 

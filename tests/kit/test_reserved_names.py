@@ -81,7 +81,7 @@ def test_a_field_may_have_any_other_name(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["copy", "json", "schema", "dict", "reserved", "belongs_to", "cls", "read_only", "select"]
+    "name", ["copy", "json", "schema", "dict", "reserved", "belongs_to", "cls", "read_only", "select", "registry"]
 )
 def test_a_field_that_would_hide_an_attribute_is_refused(name: str) -> None:
     with pytest.raises(TypeError, match=rf"\d\.{name} would hide .* give it another name, such as `{name}_value`"):

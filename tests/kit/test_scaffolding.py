@@ -261,6 +261,7 @@ def test_a_project_without_resources_gets_its_first(zoo: Path) -> None:
         ({"NAME": "cat", "FIELDS": "size:decimal=1234567890123.5"}, "no default of size"),
         ({"NAME": "cat", "FIELDS": "name:str="}, "no default of name"),
         ({"NAME": "cat", "FIELDS": "mail:email=nobody"}, "no default of mail"),
+        ({"NAME": "cat", "FIELDS": "registry:str"}, "attribute of this name"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_sentence_and_nothing_is_written(
