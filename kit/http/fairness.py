@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any, TypeVar
-from weakref import WeakSet
+from weakref import ref
 
 from sqlalchemy import event, util
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -226,8 +226,8 @@ class FairPool(AsyncAdaptedQueuePool):
         quieten(type(self))
         self.seconds = timeout
         self.turns = FairSemaphore(pool_size + max_overflow, MAX_WAITING_FOR_CONNECTION, CONNECTION_SHARE)
-        self.last: WeakSet[asyncio.Task[Any]] = WeakSet()
-        """The task of the request that got the last connection."""
+        self.last: Callable[[], asyncio.Task[Any] | None] = lambda: None
+        """Returns the task of the request that got the last connection, if the pool has only one."""
         event.listen(self, "checkin", release_slot)
         event.listen(self, "detach", release_slot)
 
@@ -247,12 +247,13 @@ class FairPool(AsyncAdaptedQueuePool):
         info = connection.record_info
         assert info is not None  # never None for a connection that is not detached
         info[SLOT] = self.turns, caller, lane
-        self.last = WeakSet([task] if lane and (task := asyncio.current_task()) else ())
+        if self.turns.limit == 1 and lane and (task := asyncio.current_task()):
+            self.last = ref(task)
         return connection
 
     def refuse_to_wait_for_itself(self, lane: str) -> None:
         """Raise a RuntimeError if this request has the only connection: it would wait until the timeout."""
-        if lane and self.turns.limit == 1 and asyncio.current_task() in self.last:
+        if lane and self.turns.limit == 1 and asyncio.current_task() is self.last():
             raise RuntimeError(
                 "This request holds the only connection (SQLite has one for writing), by its `Session` or by its "
                 "Idempotency-Key, so a second session would wait for it in vain: write by the parameter `session: "
