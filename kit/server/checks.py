@@ -83,13 +83,23 @@ def unknown_names(names: Collection[str], public: Collection[str], closed: Colle
 
 
 def never_called(entries: Iterable[Entry]) -> Iterator[str]:
-    """Yield an error for each handler that is never called, because an earlier one has the same method and path."""
+    """Yield an error for each handler that is never called, because an earlier one has the same method and path.
+
+    An earlier one that is not in the document may hide others. Routes of `routers` hide those of the docs.
+    """
     first: dict[str, Entry] = {}
-    for entry in entries:
-        if isinstance(entry.route, APIRoute) and entry.context.include_in_schema:
-            earlier = first.setdefault(entry.name, entry)
-            if earlier is not entry:
-                yield f"{entry.description} is never called: {earlier.description} has its path and comes first."
+    for entry in (entry for entry in entries if isinstance(entry.route, APIRoute)):
+        is_own, earlier = is_replaceable(entry), first.get(entry.name)
+        if earlier is not None and not is_own:
+            hint = " Put it into one of the `routers`, which come before that." if is_replaceable(earlier) else ""
+            yield f"{entry.description} is never called: {earlier.description} has its path and comes first.{hint}"
+        elif is_own or entry.context.include_in_schema:
+            first.setdefault(entry.name, entry)
+
+
+def is_replaceable(entry: Entry) -> bool:
+    """Return whether a route is one of the kit that is not in the document, such as that of the docs."""
+    return not entry.context.include_in_schema and getattr(entry.handler, "__module__", "").startswith("kit.")
 
 
 def native_enums() -> Iterator[str]:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, NamedTuple
 
 import pytest
 from fastapi import APIRouter, Body, Depends, Form, Header, Query, UploadFile
+from fastapi.responses import PlainTextResponse
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, computed_field
 from sqlalchemy import Column, Enum, Table
@@ -369,6 +370,20 @@ async def test_a_second_handler_of_a_path_and_method_is_refused() -> None:
     error = await startup_error(small_service(router))
     assert "second (GET /things) is never called: " in error
     assert error.endswith("first (GET /things) has its path and comes first.")
+
+
+@pytest.mark.parametrize("path", ["/", "/docs"])
+async def test_a_handler_of_a_path_of_the_docs_comes_first_or_is_refused(path: str) -> None:
+    router = APIRouter(include_in_schema=False)
+    router.add_api_route(path, lambda: "mine", name="own", response_class=PlainTextResponse)
+    async with asking(small_service(router)) as client:
+        assert (await client.get(path)).text == "mine"
+
+    service = small_service()
+    service.include_router(router)
+    error = await startup_error(service)
+    assert f"(GET {path}) is never called: kit.openapi.docs." in error
+    assert error.endswith("comes first. Put it into one of the `routers`, which come before that.")
 
 
 async def test_a_body_that_a_resource_would_refuse_is_refused_at_start() -> None:
