@@ -94,7 +94,7 @@ def describe_responses(route: Operation) -> None:
     """Add the headers of successful responses, and the 304, 207 and error responses that apply, to a route."""
     success = route.status_code or 200
     described: dict[int | str, Json] = {success: {"headers": header_objects(*success_headers(route, success))}}
-    if route.response_description == UNDESCRIBED:
+    if route.response_description == UNDESCRIBED and (success != 204 or route.methods == {"DELETE"}):
         route.response_description = SUCCESSES.get(success, UNDESCRIBED)
     if is_read(route) and has_etag(route):
         described[304] = {"description": "Not Modified"} | described[success]

@@ -164,3 +164,17 @@ async def test_streams_are_in_the_document(router: APIRouter, serve: Any) -> Non
 
     content = (await document(await serve(router)))["paths"]["/lines"]["get"]["responses"]["200"]["content"]
     assert "application/jsonl" in content
+
+
+async def test_a_response_without_content_is_no_deletion_unless_it_is_that_of_delete(
+    router: APIRouter, serve: Any, way: str
+) -> None:
+    @router.post("/a", status_code=204)
+    @router.delete("/a", status_code=204)
+    async def clear() -> None: ...
+
+    whole = await document(await serve(router))
+    shared = whole["components"]["responses"]
+    answers = [whole["paths"]["/a"][method]["responses"]["204"] for method in ("post", "delete")]
+    found = [shared.get(answer.get("$ref", "").rpartition("/")[2], answer)["description"] for answer in answers]
+    assert found == ["Successful Response", "Successful Response" if way == "plain" else "Deleted."]
