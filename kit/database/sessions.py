@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
-from sqlalchemy import Connection, Result, event, inspect
+from sqlalchemy import Connection, Join, Result, Table, event, inspect
 from sqlalchemy.ext import asyncio as asyncio_orm
 from sqlalchemy.ext.asyncio import AsyncSessionTransaction
 from sqlalchemy.orm import Mapper, undefer
@@ -155,11 +156,12 @@ class WriteSession(_Session):
     async def get(self, entity: type[M], ident: Any, **options: Any) -> M | None:  # type: ignore[override]
         """Return the row with this id, locked until the transaction ends, unless `with_for_update=False`.
 
-        Rows that are loaded together with it by a join are not locked: PostgreSQL refuses that for an outer join.
+        Rows that are loaded together with it by a join are not locked: PostgreSQL refuses that for an outer join. Nor
+        is a row that a UNION of tables finds, as for a class with `ConcreteBase`.
         Raises a 403 if the session is restricted and the row belongs to another user. A row of a table without
         `belongs_to` can be read, and not changed.
         """
-        if options.setdefault("with_for_update", {"of": entity}) is False:
+        if options.setdefault("with_for_update", lock_of(entity)) is False:
             del options["with_for_update"]
         elif options.get("options"):  # SQLAlchemy compares the version of a locked row, so it must be loaded
             options["options"] = [*options["options"], *_version_of(entity)]
@@ -242,6 +244,18 @@ class WriteSession(_Session):
         """
         if self.get_bind().dialect.name == "postgresql":
             await self.exec(select(func.pg_advisory_xact_lock(func.hashtext(purpose))))
+
+
+@cache
+def lock_of(entity: Any) -> Any:
+    """Return the `with_for_update` that locks a row of a mapped class; False if PostgreSQL cannot lock it.
+
+    A class with subclasses may be read by an outer join with their tables, or by a UNION of these.
+    """
+    mapper = inspect(entity, raiseerr=False)
+    if mapper is None or not mapper.with_polymorphic_mappers:
+        return {"of": entity}
+    return {"of": mapper.tables} if isinstance(mapper.selectable, Table | Join) else False
 
 
 def _version_of(entity: Any) -> list[ORMOption]:
