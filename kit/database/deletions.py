@@ -103,10 +103,49 @@ def complete_references(session: GuardedSession, *_: object) -> None:
         remove_references_to_itself(row)
         deleted[type(row)].append(row)
     for entity, rows in deleted.items():
-        for relationship in inspect(entity).relationships:
-            is_reference = relationship.direction is MANYTOONE and not relationship.viewonly
-            if is_reference and relationship.lazy in NEVER_LOADED_BY_ITSELF:
-                _set_deleted_targets(rows, relationship, session.deleted)
+        for relationship in references_of(entity):
+            _set_deleted_targets(rows, relationship, session.deleted)
+    for row in orphans_of(session):
+        for relationship in references_of(type(row)):
+            _load_target(session, row, relationship)
+
+
+def references_of(entity: type[Any]) -> list[RelationshipProperty[Any]]:
+    """Return the many-to-one relationships of an entity that a flush must not load."""
+    return [
+        each
+        for each in inspect(entity).relationships
+        if each.direction is MANYTOONE and not each.viewonly and each.lazy in NEVER_LOADED_BY_ITSELF
+    ]
+
+
+def orphans_of(session: Session) -> Iterator[Any]:
+    """Yield the rows that were removed from a relationship with `delete-orphan`, and those that are deleted with them.
+
+    The flush deletes them, unless they were moved to another parent.
+    """
+    for row in session.dirty:
+        state = inspect(row)
+        for relationship in state.mapper.relationships:
+            if relationship.cascade.delete_orphan and relationship.key in state.dict:
+                yield from with_deleted(session, state.attrs[relationship.key].history.deleted)
+
+
+def with_deleted(session: Session, removed: Iterable[Any]) -> Iterator[Any]:
+    """Yield those of the rows that the session has, each with the rows to which its deletion cascades."""
+    for row in removed:
+        if row is not None and row in session:
+            yield row
+            yield from (each[0] for each in inspect(type(row)).cascade_iterator("delete", inspect(row)))
+
+
+def _load_target(session: Session, row: Any, relationship: RelationshipProperty[Any]) -> None:
+    """Set an unloaded relationship to the row to which it leads by its primary key."""
+    is_by_key = {remote for _, remote in relationship.local_remote_pairs} == {*relationship.mapper.primary_key}
+    if is_by_key and relationship.key not in inspect(row).dict:
+        ident = {remote: getattr(row, local) for local, remote in names_of_pairs(relationship)}
+        target = None if None in ident.values() else session.get(relationship.mapper.class_, ident)
+        set_committed_value(row, relationship.key, target)
 
 
 def _set_deleted_targets(rows: Sequence[Any], relationship: RelationshipProperty[Any], deleted: Iterable[Any]) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 from sqlalchemy import Connection, Join, Result, Table, event, inspect
@@ -246,7 +245,6 @@ class WriteSession(_Session):
             await self.exec(select(func.pg_advisory_xact_lock(func.hashtext(purpose))))
 
 
-@cache
 def lock_of(entity: Any) -> Any:
     """Return the `with_for_update` that locks a row of a mapped class; False if PostgreSQL cannot lock it.
 

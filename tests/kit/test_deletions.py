@@ -63,6 +63,22 @@ class Folder(TableOfDeletions, table=True):
     children: list["Folder"] = Relationship(back_populates="parent")
 
 
+class Topic(TableOfDeletions, table=True):
+    """A tree whose rows are deleted with their parent, and when they are removed from it."""
+
+    __tablename__ = "deletions_topic"
+    parent_id: int | None = Field(default=None, foreign_key="deletions_topic.id", sa_type=BigInteger)
+    parent: Optional["Topic"] = Relationship(
+        back_populates="children", sa_relationship_kwargs={"remote_side": "Topic.id"}
+    )
+    children: list["Topic"] = Relationship(
+        back_populates="parent", sa_relationship_kwargs={"cascade": "all, delete-orphan"}
+    )
+
+
+CHILDREN: Any = Topic.children
+
+
 @pytest.fixture
 async def tables(database: Database) -> AsyncIterator[Database]:
     async with database.writer.begin() as connection:
@@ -221,3 +237,30 @@ async def test_a_row_whose_parent_is_loaded_is_deleted_before_it(tables: Databas
         await session.delete(child.parent)
         await session.delete(child)
     assert await values_of(tables, Folder.id) == []
+
+
+async def test_a_row_that_is_removed_from_its_parent_is_deleted_with_the_rows_below_it(tables: Database) -> None:
+    await store(tables, Topic(id=1), Topic(id=2, parent_id=1), Topic(id=3, parent_id=2), Topic(id=4, parent_id=1))
+    async with tables.write() as session, session.begin():
+        topic = await session.get_one(Topic, 1, options=[selectinload(CHILDREN)])
+        topic.children = [Topic(id=5)]
+    assert sorted(await values_of(tables, Topic.id, Topic.parent_id)) == [(1, None), (5, 1)]
+
+
+async def test_a_row_that_is_moved_from_its_parent_to_another_one_is_not_deleted(tables: Database) -> None:
+    await store(tables, Topic(id=1), Topic(id=2, parent_id=1), Topic(id=3, parent_id=2), Topic(id=4, parent_id=1))
+    async with tables.write() as session, session.begin():
+        topic = await session.get_one(Topic, 1, options=[selectinload(CHILDREN).selectinload(CHILDREN)])
+        moved, other = sorted(topic.children, key=lambda topic: topic.id)
+        topic.children.remove(moved)
+        other.children.append(moved)
+    assert sorted(await values_of(tables, Topic.id, Topic.parent_id)) == [(1, None), (2, 4), (3, 2), (4, 1)]
+
+
+@pytest.mark.filterwarnings("ignore:Object of type <Topic> not in session")
+async def test_a_row_that_the_session_does_not_have_any_more_is_not_deleted(tables: Database) -> None:
+    await store(tables, Topic(id=1), Topic(id=2, parent_id=1))
+    async with tables.write() as session, session.begin():
+        topic = await session.get_one(Topic, 1, options=[selectinload(CHILDREN)])
+        session.expunge(topic.children.pop())
+    assert sorted(await values_of(tables, Topic.id, Topic.parent_id)) == [(1, None), (2, 1)]

@@ -1,6 +1,6 @@
 """Classes of SQLAlchemy with subclasses are read and changed in handlers, beside the entities of the service."""
 
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 from fastapi import APIRouter
@@ -21,7 +21,7 @@ class HabitWorker(Base):
     """A class whose queries join the tables of all subclasses."""
 
     __tablename__ = "habit_worker"
-    __mapper_args__: ClassVar[Any] = {"polymorphic_on": "kind", "polymorphic_identity": "", "with_polymorphic": "*"}
+    __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "", "with_polymorphic": "*"}  # noqa: RUF012  as SQLAlchemy documents it
     id: Mapped[int] = mapped_column(primary_key=True)
     kind: Mapped[str]
     name: Mapped[str]
@@ -29,7 +29,7 @@ class HabitWorker(Base):
 
 class HabitEngineer(HabitWorker):
     __tablename__ = "habit_engineer"
-    __mapper_args__: ClassVar[Any] = {"polymorphic_identity": "engineer"}
+    __mapper_args__ = {"polymorphic_identity": "engineer"}  # noqa: RUF012  as SQLAlchemy documents it
     id: Mapped[int] = mapped_column(ForeignKey("habit_worker.id"), primary_key=True)
     field: Mapped[str]
 
@@ -38,14 +38,14 @@ class HabitCar(ConcreteBase, Base):
     """A class whose queries are a UNION of the tables of all subclasses."""
 
     __tablename__ = "habit_car"
-    __mapper_args__: ClassVar[Any] = {"polymorphic_identity": "car", "concrete": True}
+    __mapper_args__ = {"polymorphic_identity": "car", "concrete": True}  # noqa: RUF012  as SQLAlchemy documents it
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str]
 
 
 class HabitTruck(HabitCar):
     __tablename__ = "habit_truck"
-    __mapper_args__: ClassVar[Any] = {"polymorphic_identity": "truck", "concrete": True}
+    __mapper_args__ = {"polymorphic_identity": "truck", "concrete": True}  # noqa: RUF012  as SQLAlchemy documents it
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str]
 
