@@ -208,6 +208,16 @@ async def test_rows_that_have_expired_are_in_the_response(router: APIRouter, ser
     assert (await client.post("/named")).json()["first"]["state"] == "new"
 
 
+async def test_a_row_with_a_computed_value_is_merged(router: APIRouter, serve: Serve) -> None:
+    @router.put("/parcels/{parcel_id}", response_model=HabitParcelRead)
+    async def put(parcel_id: int, new: HabitParcelCreate, session: Session) -> HabitParcel:
+        return await session.merge(HabitParcel(id=parcel_id, label=new.label, length="9"))
+
+    client = await serve(router)
+    merged = [(await client.put("/parcels/7", json={"label": label})).json() for label in ("tea", "milk")]
+    assert [(row["label"], row["length"], row["version"]) for row in merged] == [("tea", "3", 1), ("milk", "4", 2)]
+
+
 @pytest.fixture
 async def tickets(new_router: Callable[..., APIRouter], serve: Serve) -> Any:
     """Provide a client of a resource with aliases."""
