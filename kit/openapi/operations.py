@@ -130,7 +130,8 @@ def embedded_schemas(query: type[ListQuery]) -> Json:
         schema = TypeAdapter(read_variant(variant)).json_schema(mode="serialization")
         definitions = schema.pop("$defs", {})
         if "$ref" not in schema:  # the schema of a recursive model is a reference already
-            definitions[variant], schema = schema, {"$ref": f"#/$defs/{variant}"}
+            defined = read_variant(variant).__name__
+            definitions[defined], schema = schema, {"$ref": f"#/$defs/{defined}"}
         many = sqlalchemy.inspect(query.model).relationships[name].uselist
         member: Json = {"type": "array", "items": schema} if many else {"anyOf": [schema, {"type": "null"}]}
         schemas[name] = member | {"description": f"Only with `include={name}`.", "$defs": definitions}

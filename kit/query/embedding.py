@@ -28,12 +28,21 @@ MAX_RELATED = 100
 
 
 @cache
-def read_variant(name: str) -> type[Read]:
-    """Return the read variant with this class name.
+def read_variant(name: str | type[Read]) -> type[Read]:
+    """Return the read variant with this class name, or the given one.
 
-    `includes` has names instead of classes, because a parent resource does not import its children.
+    `includes` may have names instead of classes, because a parent resource does not import its children. Raises a
+    TypeError if there is none of this name.
     """
-    return next(variant for variant in _variants_of(Read) if variant.__name__ == name)
+    if isinstance(name, type):
+        return name
+    found = next((variant for variant in _variants_of(Read) if variant.__name__ == name), None)
+    if found is None:
+        raise TypeError(
+            f"`includes` names the read variant {name!r}, which no module defines: write the name of a subclass of "
+            "`Read`, as InvoiceRead, or the class itself."
+        )
+    return found
 
 
 def _variants_of(parent: type[Read]) -> Iterator[type[Read]]:

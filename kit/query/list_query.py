@@ -64,8 +64,8 @@ class ListQuery:
     """The text fields in which `q` searches."""
     search_index: ClassVar[bool] = True
     """Whether the table has an index for `search`. It slows down writes; without it, a search reads all rows."""
-    includes: ClassVar[Mapping[str, str]] = MappingProxyType({})
-    """The relationships that can be embedded, each with the class name of its read variant."""
+    includes: ClassVar[Mapping[str, str | type[Read]]] = MappingProxyType({})
+    """The relationships that can be embedded, each with its read variant, or the class name of it."""
     default_sort: ClassVar[str] = "id"
     extras: ClassVar[Sequence[Parameter]] = ()
     """Further parameters, for a single row and for lists."""

@@ -534,3 +534,17 @@ async def test_a_new_row_has_the_related_rows_that_a_list_shows(
     assert short((await client.post("/racks")).json()) == ["c", []]
     assert short((await client.patch("/racks")).json()) == ["b", ["x", "y"]]
     assert (await client.get("/shelves")).json() == await all_of(client, "/rows")
+
+
+async def test_a_query_may_include_a_class_in_place_of_its_name(router: APIRouter, serve: Serve, filled: None) -> None:
+    lists(router, lambda: select(Shelf), includes={"pots": PotWithSeeds, "below": ShelfTree})
+    client = await serve(router)
+    (shelf,) = await all_of(client, "/rows?include=pots&name=b")
+    assert short(shelf) == ["b", [["red", ["pea"]], ["blue", []]]]
+    assert "ShelfTree" in (await client.get("/openapi.json")).json()["components"]["schemas"]
+
+
+async def test_an_included_variant_that_does_not_exist_is_refused(router: APIRouter, serve: Serve) -> None:
+    lists(router, lambda: select(Shelf), includes={"pots": "PotRed"})
+    with pytest.raises(TypeError, match="`includes` names the read variant 'PotRed', which no module defines: write"):
+        await serve(router)
