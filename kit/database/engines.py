@@ -6,7 +6,7 @@ from typing import NamedTuple
 from sqlalchemy import ExceptionContext
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from kit.database.errors import DRIVER_ERRORS, with_origin
+from kit.database.errors import DRIVER_ERRORS, OF_VALUES, with_origin
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +47,11 @@ UNWRAPPED = (ConnectionError, TimeoutError, OverflowError, *DRIVER_ERRORS)
 
 
 def name_origin(context: ExceptionContext) -> Exception | None:
-    """Replace a driver exception that SQLAlchemy does not wrap by a database error. Listens to `handle_error`."""
+    """Replace a driver exception that SQLAlchemy does not wrap by a database error. Listens to `handle_error`.
+
+    An exception that a column type raises for a value is replaced too.
+    """
     is_unwrapped = context.sqlalchemy_exception is None
-    if is_unwrapped and isinstance(context.original_exception, UNWRAPPED):
+    if isinstance(context.original_exception, UNWRAPPED if is_unwrapped else OF_VALUES):
         return with_origin(context.original_exception)
     return None

@@ -3,6 +3,7 @@
 import re
 import sqlite3
 from collections.abc import Mapping
+from decimal import InvalidOperation
 from typing import Any, NamedTuple
 
 import asyncpg
@@ -44,8 +45,11 @@ class DriverFailure(Exception):  # noqa: N818  named as the others
 
 
 class OutOfRange(OverflowError):  # noqa: N818  named as `OverflowError`
-    """Raised if a parameter is an integer that is too large for the driver."""
+    """Raised if a parameter is a number that is too large for the driver or its column, or is no number."""
 
+
+OF_VALUES = (OverflowError, InvalidOperation)
+"""The exceptions of drivers and column types for a value. `Decimal` raises the second one for a text."""
 
 WITH_CODE = (DBAPIError, EmulatedDBAPIException, DriverFailure)
 """The exceptions with an error code of the database."""
@@ -67,7 +71,7 @@ def with_origin(failure: BaseException) -> Exception | None:
         return Unreachable(text)
     if isinstance(failure, DRIVER_ERRORS):
         return DriverFailure(failure)
-    return OutOfRange(text) if isinstance(failure, OverflowError) else None
+    return OutOfRange(text) if isinstance(failure, OF_VALUES) else None
 
 
 class KnownError(NamedTuple):

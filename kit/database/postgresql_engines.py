@@ -13,6 +13,7 @@ from kit.database import hosts
 from kit.database.engines import Engines, Pool, name_origin
 from kit.database.errors import ASYNCPG_ERRORS, DriverFailure, meaning_of, with_origin
 from kit.database.failover import FollowedPrimary
+from kit.database.integer_values import round_values
 from kit.database.poolers import begin_with, is_pooled, warn_of_pooler
 from kit.database.statements import watch_statements
 from kit.database.url_options import driver_options
@@ -65,6 +66,7 @@ def postgres_engines(url: URL, pool: Pool) -> Engines:
         },
     )
     watch_statements(engine.sync_engine, pool.slow_statement)
+    round_values(engine.dialect)
     if has_pooler:
         begin_with(engine, settings)
     else:

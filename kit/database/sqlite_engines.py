@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from kit.database import sqlite_texts
 from kit.database.engines import Engines, Pool, name_origin
+from kit.database.integer_values import round_values
 from kit.database.references import name_reference
 from kit.database.sqlite_file import SQLiteFile
 from kit.database.sqlite_functions import add_functions
@@ -99,6 +100,7 @@ def sqlite_engine(
         cursor.fetchall()
         cursor.close()
 
+    round_values(engine.dialect)
     event.listen(engine.sync_engine, "handle_error", name_origin)
     event.listen(engine.sync_engine, "connect", prepare)
     watch_statements(engine.sync_engine, pool.slow_statement)

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import JSON, BigInteger, Dialect, Integer, Interval, Numeric, String
 from sqlalchemy.orm import LoaderCallableStatus
 from sqlalchemy.sql import operators
-from sqlalchemy.types import TypeDecorator, TypeEngine
+from sqlalchemy.types import NULLTYPE, TypeDecorator, TypeEngine
 
 from kit.models.decimal_forms import Form, compared, decode, encode, exact, rounded
 from kit.models.decimals import EXACT, plain_decimal
@@ -87,10 +87,20 @@ class DecimalColumn(TypeDecorator[Decimal]):
         return plain_decimal(rounded(number, self.places), self.places, is_fixed=self.is_fixed)
 
     def process_bind_param(self, value: Decimal | float | str | None, dialect: Dialect) -> Any:
-        """Return the value that is stored: on SQLite rounded half away from zero, as PostgreSQL does itself."""
-        if value is None or dialect.name != "sqlite":
-            return value
-        number = int(exact(value).scaleb(self.places, EXACT).to_integral_value(ROUND_HALF_UP, EXACT))
+        """Return the value that is stored: on SQLite rounded half away from zero, as PostgreSQL does itself.
+
+        Raises an OverflowError for a value that is no finite number, or, on SQLite, has too many digits.
+        """
+        if value is None:
+            return None
+        decimal = exact(value)
+        if not decimal.is_finite():
+            raise OverflowError(f"{decimal} is no number.")
+        if dialect.name != "sqlite":
+            return decimal
+        number = int(decimal.scaleb(self.places, EXACT).to_integral_value(ROUND_HALF_UP, EXACT))
+        if abs(number) >= 10**self.digits:
+            raise OverflowError(f"A decimal has more than {self.whole} digits before the point.")
         return number if self.is_number else str(number + 10**self.digits).zfill(self.digits + 1)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Decimal | None:
@@ -118,6 +128,10 @@ class CalculatedDecimal(DecimalColumn):
 
     def __init__(self, whole: int, places: int) -> None:
         super().__init__(whole, places, is_fixed=False)
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Return the type of the driver. On SQLite a value may be a fraction of a unit, which no type converts."""
+        return NULLTYPE if dialect.name == "sqlite" else super().load_dialect_impl(dialect)
 
     def process_bind_param(self, value: Decimal | float | str | None, dialect: Dialect) -> Any:
         if value is None:

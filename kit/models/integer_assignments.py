@@ -1,7 +1,7 @@
 """Assignments of integers on SQLite: what an expression of SQL stores in a column of integers is an integer.
 
 SQLite would store a fraction, a text, or a float in place of an integer with more than 64 bits. As on PostgreSQL, a
-fraction is rounded, and another value is an error.
+fraction is rounded, and another value is an error. Values of Python are rounded by `kit.database.integer_values`.
 """
 
 from collections.abc import Iterable

@@ -43,6 +43,7 @@ from sqlalchemy.orm import aliased, column_property, registry
 from sqlmodel import Field, SQLModel
 
 from kit import Database, Entity, Money, MoneyColumn
+from kit.database.errors import FAILURES, meaning_of
 from kit.models.decimal_forms import decimal_of
 from kit.models.decimal_rules import decimals_of
 from tests.engines import empty, url_for
@@ -485,3 +486,28 @@ def test_a_decimal_with_more_digits_than_its_form_is_an_error() -> None:
     with pytest.raises(OverflowError, match="too many digits"):
         decimal_of("stored", "0.2", 2**62, "0.0")
     assert decimals_of(int) == {}
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(D("1.005"), D("1.01")), (1.005, D("1.01")), (2, D("2.00")), ("1.25", D("1.25"))],
+)
+@pytest.mark.parametrize("name", ["price", "large"])
+async def test_a_number_is_rounded_to_the_places_of_its_column(
+    session: AsyncSession, name: str, value: Any, expected: Decimal
+) -> None:
+    await session.execute(update(Sale).values({name: value}).execution_options(synchronize_session=False))
+    assert set(await session.scalars(select(getattr(S, name)))) == {expected}
+
+
+TOO_LARGE = [("price", D("1e8")), ("price", D("99999999.995")), ("rate", -1e4), ("large", D("1e18")), ("large", 1e30)]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [*TOO_LARGE, *((name, value) for name in ("price", "large") for value in (D("NaN"), float("inf"), "x"))],
+)
+async def test_a_value_that_is_no_number_of_its_column_is_refused(session: AsyncSession, name: str, value: Any) -> None:
+    with pytest.raises(FAILURES) as caught:
+        await session.execute(update(Sale).values({name: value}).execution_options(synchronize_session=False))
+    assert meaning_of(caught.value) == "unbounded"

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
 
 from kit import Database, Entity
-from kit.database.errors import meaning_of
+from kit.database.errors import FAILURES, meaning_of
 from tests.engines import empty, url_for
 
 REGISTRY = registry(metadata=MetaData(naming_convention=SQLModel.metadata.naming_convention))
@@ -139,3 +140,29 @@ async def test_an_upsert_stores_integers(session: AsyncSession) -> None:
     changes = {"books": (statement.excluded.books + S.books) / 4}
     await session.execute(statement.on_conflict_do_update(index_elements=["id"], set_=changes))
     assert await session.scalar(select(S.books)) == 4
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(2.0, 2), (1.5, 2), (2.5, 2), (-1.5, -2), (Decimal("2.5"), 3), (Decimal("-2.5"), -3), (True, 1), (7, 7)],
+)
+async def test_a_number_is_stored_as_an_integer(session: AsyncSession, value: Any, expected: int) -> None:
+    row = {**COMMON, "id": 1050, "weight": 1.0, "rows": value, "is_full": False, "name": "B", "books": value}
+    await session.execute(insert(S.__table__).values(row))
+    await session.execute(insert(Shelf), [{**row, "id": 1051}])
+    await session.execute(update(S.__table__).values(books=value, rows=value).where(S.id == 1000))
+    stored = (await session.execute(select(S.books, S.rows))).all()
+    assert [(*row, type(row.books)) for row in stored] == [(expected, expected, int)] * 3
+
+
+@pytest.mark.parametrize("value", ["7", "x", 1e30, float("nan"), Decimal("Infinity"), 2**70])
+@pytest.mark.parametrize("name", ["books", "rows"])
+async def test_a_value_that_is_no_integer_is_refused(session: AsyncSession, name: str, value: Any) -> None:
+    with pytest.raises(FAILURES) as caught:
+        await session.execute(update(Shelf).values({name: value}).execution_options(synchronize_session=False))
+    assert meaning_of(caught.value) == "unbounded"
+
+
+async def test_a_condition_compares_numbers_as_they_are(session: AsyncSession) -> None:
+    assert await session.scalar(select(func.count()).where(S.books > 4.5)) == 1
+    assert await session.scalar(select(func.count()).where(S.books == 5.4)) == 0
