@@ -11,6 +11,7 @@ This module has the listeners to SQLAlchemy's events of flushes and statements. 
 - `restricted_writes` and `restricted_changes`: the same for statements. An INSERT is checked by its values, an UPDATE
   or DELETE by the rows that its WHERE finds.
 - `restricted_reads`: with `RESTRICTED_READS` in `Session.info`, each statement finds only rows of the principal.
+  `grouped_reads` completes the GROUP BY of such statements.
 
 A superuser is not restricted.
 
@@ -25,6 +26,7 @@ from sqlalchemy import Connection, event, inspect
 from sqlalchemy.orm import Mapper, ORMExecuteState, object_session
 
 from kit.auth.checked_sessions import RESTRICTED_READS, RESTRICTED_WRITES, CheckedSession, GuardedSession
+from kit.auth.grouped_reads import render_select
 from kit.auth.links import linked_rows, refuse_links
 from kit.auth.owners import is_principal, not_the_owner, owned_parent
 from kit.auth.read_only_sessions import ReadOnlySession, begin_for_cursor, begin_for_settings, refuse_write
@@ -35,8 +37,15 @@ from kit.auth.restricted_writes import check_write
 from kit.http.principals import CURRENT_PRINCIPAL
 from kit.models.entities import Entity
 
-__all__ = ["RESTRICTED_READS", "RESTRICTED_WRITES", "GuardedSession", "ReadOnlySession", "check_new_row"]
-"""Other modules import the sessions from here: importing this module registers their listeners."""
+__all__ = [
+    "RESTRICTED_READS",
+    "RESTRICTED_WRITES",
+    "GuardedSession",
+    "ReadOnlySession",
+    "check_new_row",
+    "render_select",
+]
+"""Other modules import the sessions from here: importing this module registers their listeners and compile rules."""
 
 
 def check_new_row(row: Entity, *, is_restricted: bool) -> bool:

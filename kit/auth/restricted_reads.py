@@ -3,7 +3,7 @@
 In each statement, `FROM item` becomes `FROM (SELECT … FROM item WHERE owner_id = :principal) AS item`. This happens
 when SQL is compiled, so it applies to joins, aliases, subqueries and tables alike. It is not done by
 `with_loader_criteria`, which misses `select(func.rank().over(order_by=Item.price))`, full outer joins and others.
-PostgreSQL does not know the primary key of a subquery: `GROUP BY` must list all columns selected.
+PostgreSQL does not know the primary key of a subquery, so `grouped_reads` lists all columns in `GROUP BY`.
 
 SQL text is refused, because its tables are unknown: before the execution if the text is visible in the statement,
 otherwise when it is compiled.

@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 import pytest
 from pydantic import ValidationError
 from sqlalchemy import (
+    JSON,
     Column,
     ColumnDefault,
     ForeignKey,
@@ -874,7 +875,29 @@ READS: dict[str, Any] = {
     "a lock of one table": select(Note).join(Member, MEMBER.id == NOTE.owner_id).with_for_update(of=Note),
     "an order by a name": select(NOTE.name).order_by("name"),
     "a group": select(NOTE.owner_id, func.count()).group_by(NOTE.owner_id),
+    "a group by the id": select(NOTE.name, func.count(LINE.id))
+    .join(LINE.note)
+    .group_by(NOTE.id)
+    .order_by(NOTE.owner_id),
+    "entities in a group by the id": select(Note, func.count(LINE.id)).join(LINE.note).group_by(NOTE.id),
+    "a group by the id of an alias": select(ALIAS.name).group_by(ALIAS.id).having(func.length(ALIAS.name) > 1),
+    "a group by the id of a table": select(NOTES.c.name).group_by(NOTES.c.id).subquery().select(),
 }
+
+
+def test_a_group_by_an_id_has_the_columns_that_postgresql_cannot_derive() -> None:
+    rows = Table("thing", MetaData(), *(Column(name, Integer, primary_key=name == "id") for name in ("id", "a", "b")))
+    rows.append_column(Column("data", JSON))
+    rows.append_column(Column("more", postgresql.JSONB))
+    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
+    for statement, groups in (
+        (select(rows.c.a, rows.c.data, rows.c.more).group_by(rows.c.id).order_by(rows.c.b), "id, a, more, b"),
+        (select(rows.c.a).group_by(rows.c.a), "a"),
+        (select(func.count(rows.c.a)), ""),
+    ):
+        written = str(statement.execution_options(**{OWN_ROWS: True}).compile(dialect=dialect))
+        found = written.partition("GROUP BY ")[2].partition("ORDER")[0].replace("thing.", "").strip()
+        assert sorted(set(found.split(", "))) == sorted(groups.split(", "))
 
 
 def plain(result: Any) -> list[Any]:
