@@ -5,6 +5,7 @@ those of a subquery (`restricted_reads`). Therefore they are added to GROUP BY, 
 type JSON, which PostgreSQL cannot compare, are not. SQLite does without all of this.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -39,9 +40,10 @@ def is_comparable(column: Column[Any]) -> bool:
 
 
 def groups_of(statement: Select[Any]) -> list[Any]:
-    """Return the elements of the GROUP BY of a statement: those that it lacks when GROUP BY is removed."""
-    others = [id(part) for part in statement.group_by(None).get_children()]
-    return [part for part in statement.get_children() if id(part) not in others]
+    """Return the elements of the GROUP BY of a statement: those that it has once less when GROUP BY is removed."""
+    parts = {id(part): part for part in statement.get_children()}
+    lost = Counter(map(id, statement.get_children())) - Counter(map(id, statement.group_by(None).get_children()))
+    return [parts[key] for key in lost]
 
 
 def columns_in(parts: list[Any]) -> Iterator[Any]:

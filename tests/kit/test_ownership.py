@@ -880,6 +880,7 @@ READS: dict[str, Any] = {
     .group_by(NOTE.id)
     .order_by(NOTE.owner_id),
     "entities in a group by the id": select(Note, func.count(LINE.id)).join(LINE.note).group_by(NOTE.id),
+    "an id in a group by the id": select(NOTE.id, NOTE.name).group_by(NOTE.id).order_by(NOTE.id),
     "a group by the id of an alias": select(ALIAS.name).group_by(ALIAS.id).having(func.length(ALIAS.name) > 1),
     "a group by the id of a table": select(NOTES.c.name).group_by(NOTES.c.id).subquery().select(),
 }
@@ -892,6 +893,7 @@ def test_a_group_by_an_id_has_the_columns_that_postgresql_cannot_derive() -> Non
     dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
     for statement, groups in (
         (select(rows.c.a, rows.c.data, rows.c.more).group_by(rows.c.id).order_by(rows.c.b), "id, a, more, b"),
+        (select(rows.c.id, rows.c.a).where(rows.c.id > 0).group_by(rows.c.id).order_by(rows.c.id), "id, a"),
         (select(rows.c.a).group_by(rows.c.a), "a"),
         (select(func.count(rows.c.a)), ""),
     ):
