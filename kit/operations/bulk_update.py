@@ -5,13 +5,12 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from pydantic import BaseModel, Field
-from sqlalchemy import ColumnElement, Text, Update, cast, false, literal, or_, update
+from sqlalchemy import JSON, ColumnElement, Text, Update, cast, false, literal, or_, update
 from sqlmodel import col, select
 
 from kit.database.errors import FAILURES
 from kit.database.sessions import WriteSession
 from kit.http.problems import Problem, error
-from kit.models.columns import JsonColumn
 from kit.models.entities import Entity
 from kit.operations.bulk import MAX_ELEMENTS
 from kit.operations.creation import problem_of_element, within
@@ -59,7 +58,7 @@ def _update_of(entity: type[Entity], ids: Collection[Any], changes: Mapping[str,
 
 def _differs(column: Any, value: Any) -> ColumnElement[bool]:
     """Return the SQL condition that a column has another value. JSON is compared as text, as PostgreSQL requires."""
-    if isinstance(column.type, JsonColumn):
+    if isinstance(getattr(column.type, "impl_instance", column.type), JSON):
         column, value = cast(column, Text), cast(literal(value, column.type), Text)
     condition: ColumnElement[bool] = column.is_distinct_from(value)
     return condition

@@ -187,6 +187,8 @@ working = pytest.mark.parametrize(
     "specimen", SPECIMENS, ids=[f"{stored!r} of {annotation}" for annotation, stored, _, _ in WORKING]
 )
 
+unsorted = pytest.mark.parametrize("specimen", [specimen for specimen in SPECIMENS if not specimen.kind.is_sorted])
+
 
 @pytest.fixture(scope="module")
 async def url(new_database: Any) -> str:
@@ -252,6 +254,17 @@ async def test_what_a_type_cannot_store_is_refused_with_its_field(client: Client
         response = await client.post(specimen.path, json={"value": value})
         assert (response.status_code, response.json()["errors"][0]["in"]) == (422, "body"), (value, response.text)
         assert response.json()["errors"][0]["pointer"].startswith("#/value")
+
+
+@unsorted
+async def test_a_bulk_update_changes_only_the_rows_with_another_value(client: Client, specimen: Specimen) -> None:
+    await fill(client, specimen)
+    value, ids = specimen.kind.values[0], [row["id"] for row in (await client.get(specimen.path)).json()]
+    response = await client.patch(f"{specimen.path}bulk", json={"ids": ids, "changes": {"value": value}})
+    assert response.json() == {"updated": len(ids)}
+    rows = (await client.get(specimen.path)).json()
+    assert [row["value"] for row in rows] == [value] * len(ids)
+    assert [row["version"] for row in rows] == [2] * (len(ids) - 1) + [1]
 
 
 @pytest.mark.parametrize(("annotation", "stored"), REFUSED)
