@@ -83,6 +83,8 @@ class DirectHandle:
     async def __call__(self, request: Request) -> Response:
         unit = UNIT.get()
         assert unit is not None
+        if self.context.dependant.body_params and await request.body():
+            await request.json()  # a body that is not JSON is refused before the dependencies, as by FastAPI
         for name, resolve, is_awaitable in self.resolvers:
             value = resolve(unit)
             unit.arguments[name] = await value if is_awaitable else value

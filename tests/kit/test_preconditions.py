@@ -34,6 +34,19 @@ async def test_a_change_has_preconditions(client: Client, headers: Any, status: 
     assert answer.status_code == status, answer.text
 
 
+@pytest.mark.parametrize(
+    ("body", "status", "places"),
+    [("{", 400, []), ('{"room": 1e-400}', 422, ["body"]), ('{"room": 5}', 422, ["header"])],
+)
+async def test_a_body_that_is_not_json_is_refused_before_a_malformed_precondition(
+    accounts_client: Client, body: str, status: int, places: list[str]
+) -> None:
+    shelf, headers = await new_shelf(accounts_client), {"If-Match": "x", "Content-Type": "application/json"}
+    answer = await accounts_client.patch(f"/shelves/{shelf['id']}", content=body, headers=headers)
+    assert answer.status_code == status
+    assert [error["in"] for error in answer.json().get("errors", ())] == places
+
+
 async def test_a_create_of_what_exists_is_a_412_if_the_client_says_so(client: Client) -> None:
     absent, key = {"If-None-Match": "*"}, {"Idempotency-Key": "one"}
     assert (await client.post("/shelves/", json=SHELF, headers=absent)).status_code == 201
