@@ -23,6 +23,7 @@ from kit.models.json_values import (
     storable_duration,
     storable_json,
     whole_number,
+    without_zone,
 )
 
 FORM_TEXT = core_schema.is_instance_schema(FormText)
@@ -121,6 +122,6 @@ ACCEPTED: dict[str, CoreSchema] = {
 }  # fmt: skip
 """The schema of the accepted input by form. A form that is missing here accepts the input of its type."""
 CHECKED: dict[str, Callable[[Any], Any]] = {
-    "datetime": in_utc, "duration": storable_duration, "number": plain_zero,
+    "datetime": in_utc, "duration": storable_duration, "number": plain_zero, "address": without_zone,
 }  # fmt: skip
 """By form, the function of the last step of validation, which checks or converts the value."""

@@ -49,6 +49,13 @@ def storable_duration(duration: timedelta) -> timedelta:
     return duration
 
 
+def without_zone(address: object) -> object:
+    """Return an IP address or network. Raises an error if it has a zone (RFC 4007): it is valid on one host only."""
+    if "%" in str(address):
+        raise PydanticCustomError("ip_zone", "Input should be an IP address without a zone")
+    return address
+
+
 def decoded(value: object) -> object:
     """Return the bytes of text in base64 (RFC 4648, section 4), and other values unchanged. Raises pydantic's error."""
     if not isinstance(value, str):

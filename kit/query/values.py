@@ -13,7 +13,7 @@ from sqlalchemy.types import TypeEngine
 
 from kit.http.numbers import OUT_OF_RANGE, NumberRangeError, bounded_float
 from kit.models.bounds import digits_of, range_of_integers
-from kit.models.json_values import CLOCK, DATE, DURATION, NUMBER, storable_duration
+from kit.models.json_values import CLOCK, DATE, DURATION, NUMBER, storable_duration, without_zone
 from kit.models.kinds import Shape
 from kit.models.types import Text
 
@@ -123,4 +123,6 @@ def value_type(shape: Shape, column: TypeEngine[Any]) -> Any:
     if kind == "decimal":
         whole, places, _ = digits_of(shape)
         return decimal(whole, places)
+    if kind == "address":
+        return Annotated[shape.plain, AfterValidator(without_zone)]
     return PLAIN.get(kind, shape.plain)

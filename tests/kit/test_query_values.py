@@ -1,11 +1,12 @@
 """Values of query parameters: lists in several parts, commas within values, times in short, text in composed form."""
 
 from datetime import UTC, datetime, timedelta
+from ipaddress import IPv6Address, IPv6Network
 from typing import Any
 
 import pytest
 from pydantic import TypeAdapter, ValidationError
-from sqlalchemy import Integer, SmallInteger
+from sqlalchemy import Integer, SmallInteger, String
 from starlette.datastructures import QueryParams
 from starlette.requests import Request
 
@@ -105,3 +106,11 @@ def test_the_values_of_a_short_query_string_are_remembered(monkeypatch: pytest.M
     assert values("value__in=c") == {"value__in": ["c"]}
     assert values(f"value__in={'x' * 200}") == {"value__in": ["x" * 200]}
     assert list(parameters._read) == [(id(LISTED), b"value__in=c")]
+
+
+@pytest.mark.parametrize(("kind", "text"), [(IPv6Address, "fe80::1%eth0"), (IPv6Network, "fe80::%eth0/64")])
+def test_an_address_with_a_zone_is_refused(kind: Any, text: str) -> None:
+    adapter = TypeAdapter[Any](value_type(shape_of(kind), String()))
+    assert str(adapter.validate_python("2001:DB8::")).startswith("2001:db8::")
+    with pytest.raises(ValidationError, match="without a zone"):
+        adapter.validate_python(text)
