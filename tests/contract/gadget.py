@@ -49,7 +49,7 @@ class GadgetBase(SQLModel):
     )
     weight: JSONInteger = Field(ge=-1000, le=1000, description="In grams.", schema_extra={"examples": [250]})
     range: JSONInteger | None = Field(default=None, ge=0, le=2**31 - 1, schema_extra={"examples": [40]})
-    note: Text | None = Field(default=None, max_length=300, schema_extra={"examples": ["Mind the rope."]})
+    note: Text | None = Field(default=None, max_length=300, schema_extra={"examples": ["Mind the rope in the grass."]})
     state: State = Field(default=State.NEW, schema_extra={"examples": ["used"]})
     is_sharp: Annotated[bool, Bounds(strict=True)] = Field(default=False, schema_extra={"examples": [True]})
     workshop_id: Reference | None = Field(
