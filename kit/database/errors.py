@@ -21,6 +21,7 @@ UNDEFINED_TABLE, UNDEFINED_COLUMN, DENIED = "42P01", "42703", "42501"
 """SQLSTATEs of PostgreSQL. SQLite's errors for an undefined table or column get them too, by their message."""
 DATA = "22"
 """The class of SQLSTATEs of PostgreSQL for values that it refuses."""
+POOLER_HINT = "through PgBouncer, set DATABASE_POOLER=transaction"
 FOREIGN_KEY, TRIGGER = "SQLITE_CONSTRAINT_FOREIGNKEY", "SQLITE_CONSTRAINT_TRIGGER"
 """SQLite's codes of foreign keys, and of triggers, which RESTRICT has too."""
 
@@ -196,5 +197,6 @@ def code_of_client(driver: Exception) -> str:
 
 
 def first_line(failure: Exception) -> str:
-    """Return the message of a failure, without the SQL statement that follows it."""
-    return str(failure).partition("\n")[0]
+    """Return the message of a failure, without the SQL statement that follows it, and with a hint on poolers."""
+    line = str(failure).partition("\n")[0]
+    return f"{line} ({POOLER_HINT})" if 'prepared statement "__asyncpg' in line else line

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from kit.auth.read_only_sessions import refuse_hidden_write
 from kit.database import hosts
 from kit.database.engines import Engines, Pool, name_origin
-from kit.database.errors import ASYNCPG_ERRORS, DriverFailure, meaning_of, with_origin
+from kit.database.errors import ASYNCPG_ERRORS, POOLER_HINT, DriverFailure, meaning_of, with_origin
 from kit.database.failover import FollowedPrimary
 from kit.database.integer_values import round_values
 from kit.database.poolers import begin_with, is_pooled, warn_of_pooler
@@ -109,7 +109,7 @@ async def connect_to_postgres(*values: Any, **options: Any) -> Any:
     except asyncpg.ProtocolViolationError as failure:
         if "startup parameter" not in str(failure):
             raise
-        hint = f"{failure} (through PgBouncer, set DATABASE_POOLER=transaction)"
+        hint = f"{failure} ({POOLER_HINT})"
         raise asyncpg.ProtocolViolationError(hint) from failure
     except OSError as failure:
         raise with_origin(failure) or failure from failure

@@ -39,6 +39,7 @@ from kit.database.errors import (
     code_by_message,
     code_of,
     code_of_client,
+    first_line,
     may_be_committed,
     meaning_of,
 )
@@ -819,3 +820,9 @@ def test_a_value_that_a_function_of_sqlite_refuses_is_no_wrong_statement() -> No
 
 def test_a_wrong_option_of_a_connection_is_told_from_a_refused_one() -> None:
     assert code_of_client(TypeError("the server expects 2 query arguments")) == "statement: arguments"
+
+
+def test_a_prepared_statement_that_a_pooler_has_lost_or_doubled_says_what_to_set() -> None:
+    for words in ("already exists", "does not exist"):
+        failure = DriverFailure(asyncpg.PostgresError(f'prepared statement "__asyncpg_stmt_1__" {words}'))
+        assert first_line(failure).endswith(f"{words} (through PgBouncer, set DATABASE_POOLER=transaction)")
