@@ -36,6 +36,7 @@ from kit.models.bounds import combined, digits_of, missing_bounds, patterns_to_c
 from kit.models.columns import StoredContext
 from kit.models.json_forms import WRITTEN, DecimalForm, JSONForm, ResponseForm
 from kit.models.kinds import Shape, shape_of
+from kit.models.type_parts import without_names
 
 RESPONSE_FORMS = frozenset({*WRITTEN, "time"})
 """The kinds of types whose form in responses differs from pydantic's."""
@@ -157,8 +158,8 @@ def use_response_forms(model: type[BaseModel]) -> bool:
 
 
 def replace_types(model: type[BaseModel], replace: ReplaceInField) -> bool:
+    is_changed = replace_names(model)
     refuse_unsuitable(model)
-    is_changed = False
     for field in model.model_fields.values():
         movable, fixed = split(field.metadata)
         annotation, remaining = with_replaced_types(field.annotation, movable, partial(replace_in, field, replace))
@@ -166,6 +167,16 @@ def replace_types(model: type[BaseModel], replace: ReplaceInField) -> bool:
         metadata = [*own, *remaining, *fixed]
         if (plain, metadata) != (field.annotation, field.metadata):
             field.annotation, field.metadata, is_changed = plain, metadata, True
+    return is_changed
+
+
+def replace_names(model: type[BaseModel]) -> bool:
+    """Replace the names of types (`type Short = Annotated[str, …]`) in fields by these types. Returns as above."""
+    is_changed = False
+    for field in model.model_fields.values():
+        plain, own = unpacked(without_names(field.annotation))
+        if plain is not field.annotation:
+            field.annotation, field.metadata, is_changed = plain, [*own, *field.metadata], True
     return is_changed
 
 

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from functools import cache
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from types import UnionType
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel
 
@@ -72,3 +73,20 @@ def type_behind(kind: Any) -> Any:
 def types_within(kind: Any) -> Sequence[Any]:
     """Return the types of which another type consists, without those of its fields."""
     return (type_behind(kind),) if is_named(kind) else get_args(kind)
+
+
+def without_names(kind: Any, inside: Sequence[Any] = ()) -> Any:
+    """Return a type with the types behind all names in it. A name within its own type remains.
+
+    `inside` are the names whose types contain it.
+    """
+    if is_named(kind):
+        own = get_origin(kind) or kind
+        return kind if own in inside else without_names(type_behind(kind), [*inside, own])
+    origin, parts = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        return Annotated[without_names(parts[0], inside), *parts[1:]]
+    plain = tuple(without_names(part, inside) for part in parts)
+    if plain == parts:
+        return kind
+    return Union[plain] if origin is UnionType else origin[plain]  # noqa: UP007  the parts may be other than classes

@@ -14,6 +14,7 @@ from kit.http.paths import full_path
 from kit.http.problems import content
 from kit.models.entities import Entity
 from kit.models.reads import Read
+from kit.models.type_parts import is_named, type_behind
 from kit.operations.bulk import Outcome
 from kit.operations.handlers import Handler, awaitable, is_generator
 from kit.operations.shown_rows import rows_by_shown
@@ -160,7 +161,9 @@ def variant_of(model: Any) -> type[Read] | None:
 
 
 def bare(model: Any) -> Any:
-    """Return a type without `| None`, and without annotations that only describe it."""
+    """Return a type without `| None`, without a name, and without annotations that only describe it."""
+    if is_named(model):
+        return bare(type_behind(model))
     if get_origin(model) is Annotated and not any(map(changes_values, model.__metadata__)):
         return bare(model.__origin__)
     if get_origin(model) in (Union, UnionType):

@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from itertools import count
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 from uuid import UUID
 
 import pydantic
@@ -16,9 +16,11 @@ from sqlalchemy import MetaData
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
+from typing_extensions import TypeAliasType
 
 from kit import Body, Changes, Database, Entity, Money, Name, Read, Reference, Slug, Text
 from kit.auth.owners import names_of_links
+from kit.models.type_parts import without_names
 from tests.engines import url_for
 from tests.kit.test_said_once import checks, table_of
 
@@ -105,6 +107,47 @@ def test_the_narrowest_bound_holds_and_is_shown(
         assert accepts(body, valid)
         assert not accepts(body, invalid)
         assert schema_of(body).items() >= shown.items()
+
+
+NUMBER = TypeAliasType("NUMBER", int)
+SMALL = TypeAliasType("SMALL", Annotated[NUMBER, given(le=9)])
+T = TypeVar("T")
+MAYBE = TypeAliasType("MAYBE", T | None, type_params=(T,))
+
+
+@pytest.mark.parametrize(
+    ("named", "plain", "options", "invalid"),
+    [
+        (NUMBER, int, {}, "1"),
+        (SMALL, Annotated[int, given(le=9)], {"ge": 1}, 10),
+        (MAYBE[SMALL], Annotated[int, given(le=9)] | None, {}, True),
+        (SMALL | None, Annotated[int, given(le=9)] | None, {}, 10),
+        (list[SMALL], list[Annotated[int, given(le=9)]], {"max_length": 3}, [1.5]),
+        (Annotated[MAYBE[Name], given(max_length=3)], Annotated[Name | None, given(max_length=3)], {}, " "),
+    ],
+    ids=str,
+)
+def test_a_name_of_a_type_stands_for_that_type(named: Any, plain: Any, options: Any, invalid: Any) -> None:
+    body = body_of(named, **options)
+    assert schema_of(body) == schema_of(body_of(plain, **options))
+    assert not accepts(body, invalid)
+    tables = [table_of(annotation, **options) for annotation in (named, plain)]
+    assert len({str(table.c.value.type) for table in tables}) == len({table.c.value.nullable for table in tables}) == 1
+    assert checks(tables[0]) == checks(tables[1])
+
+
+def test_a_name_within_its_own_type_remains() -> None:
+    class Tree:
+        """A name of a type, as `type Tree = list[Tree] | list[int]` makes it from Python 3.12 on."""
+
+        __type_params__ = ()
+
+        @property
+        def __value__(self) -> Any:
+            return list[self] | list[NUMBER]  # type: ignore[valid-type]
+
+    tree = Tree()
+    assert without_names(tree) == list[tree] | list[int]  # type: ignore[valid-type]
 
 
 @pytest.mark.parametrize(

@@ -123,6 +123,7 @@ CASES: dict[str, tuple[Any, Any, Any]] = {
     "a sequence for a named tuple": (list[Placed], lambda book: [[1, book]], [[1, BOOK]]),
     "a dataclass that refers to itself": (linked(), lambda book: {"after": {"book": book}},
                                           {"book": None, "after": {"book": BOOK, "after": None}}),
+    "a name of a row": (TypeAliasType("NAME", WrittenBook), lambda book: book, BOOK),
     "a class with an unknown type": (Known, lambda _: {"count": 2}, {"count": 2}),
 }  # fmt: skip
 """The response models, each with a function that makes the result of a handler from a row, and the response."""
