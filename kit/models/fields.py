@@ -13,9 +13,11 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     GetCoreSchemaHandler,
+    RootModel,
     TypeAdapter,
     ValidationError,
     ValidationInfo,
+    ValidatorFunctionWrapHandler,
     create_model,
 )
 from pydantic.fields import FieldInfo
@@ -53,38 +55,39 @@ class StrictModel(Movable):
     model: type[BaseModel]
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.with_info_before_validator_function(self.read, handler(source))
+        return core_schema.with_info_wrap_validator_function(self.read, handler(source))
 
-    def read(self, value: object, info: ValidationInfo) -> object:
-        if not isinstance(value, dict):
-            return value  # an instance, or an error of the model
+    def read(self, value: object, validate: ValidatorFunctionWrapHandler, info: ValidationInfo) -> object:
+        is_root = issubclass(self.model, RootModel) and not isinstance(value, BaseModel)
+        if not isinstance(value, dict) and not is_root:
+            return validate(value)  # an instance, or an error of the model
         variant, context = strict_variant(self.model), info.context
-        if isinstance(context, StoredContext):
+        if isinstance(context, StoredContext) and isinstance(value, dict):
             given = {name: part for name, part in value.items() if name not in self.model.model_computed_fields}
-            checked = variant.model_validate(given, by_name=True, by_alias=True, context=context)
+            read = variant.model_validate(given, by_name=True, by_alias=True, context=context)
         else:
-            checked = variant.model_validate(value, context=context)
-        given = {name: getattr(checked, name) for name in checked.model_fields_set}
-        read = self.model.model_validate(given, by_name=True, by_alias=False)
-        for name, field in changed_defaults(self.model).items():
-            if name not in given:
-                read.__dict__[name] = field.get_default()
-        return read
+            read = variant.model_validate(value, context=context)
+        object.__setattr__(read, "__class__", self.model)  # to validate it again would call its validators again
+        return read if validates_instances(self.model) else validate(read)  # a union looks at how it was validated
 
 
 @cache
-def changed_defaults(model: type[BaseModel]) -> Mapping[str, FieldInfo]:
-    """Return the fields of the strict variant of a model whose defaults have another form, such as 1.1 for 1.10."""
-    fields = strict_variant(model).model_fields
-    own = model.model_fields
-    return {name: field for name, field in fields.items() if repr(field.default) != repr(own[name].default)}
+def validates_instances(model: type[BaseModel]) -> bool:
+    """Return whether pydantic validates instances of a model too.
+
+    It does by model validators with `mode="after"` or "wrap", and by `revalidate_instances`.
+    """
+    validators: Any = model.__pydantic_decorators__.model_validators
+    is_set = model.model_config.get("revalidate_instances", "never") != "never"
+    return is_set or any(validator.info.mode != "before" for validator in validators.values())
 
 
 @cache
 def strict_variant(model: type[BaseModel]) -> type[BaseModel]:
     """Return a subclass of a model with strict fields. Unknown fields are errors, unless the model sets `extra`."""
     variant = create_model(model.__name__, __base__=model, __module__=model.__module__)
-    variant.model_config["extra"] = model.model_config.get("extra") or "forbid"
+    if not issubclass(model, RootModel):
+        variant.model_config["extra"] = model.model_config.get("extra") or "forbid"
     build(variant, is_changed=make_strict(variant))
     return variant
 

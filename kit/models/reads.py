@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Collection, Mapping
-from functools import cache, lru_cache, partial
+from functools import lru_cache, partial
 from types import MappingProxyType
 from typing import Any, ClassVar, Self
 from uuid import UUID
@@ -22,7 +22,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 from sqlmodel import Field, SQLModel
 
-from kit.models.fields import build, use_response_forms
+from kit.models.fields import build, use_response_forms, validates_instances
 from kit.models.json_forms import FORMATS
 from kit.models.privacy import hidden_fields, private_fields
 from kit.models.reserved import refuse_reserved
@@ -32,17 +32,6 @@ ONCE = "kit_once"
 """The key in the metadata of a core schema that validates the results of `Read.of` only once."""
 MAX_SELECTIONS = 500
 """The maximum size of the LRU cache of selected fields."""
-
-
-@cache
-def validates_instances(model: type[BaseModel]) -> bool:
-    """Return whether pydantic validates instances of a model too.
-
-    It does by model validators with `mode="after"` or "wrap", and by `revalidate_instances`.
-    """
-    validators: Any = model.__pydantic_decorators__.model_validators
-    is_set = model.model_config.get("revalidate_instances", "never") != "never"
-    return is_set or any(validator.info.mode != "before" for validator in validators.values())
 
 
 class Read(SQLModel):

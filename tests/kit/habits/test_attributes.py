@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import pytest
 from fastapi import APIRouter, Depends
-from pydantic import BaseModel, ConfigDict, ValidationError, computed_field, model_validator
+from pydantic import BaseModel, ConfigDict, RootModel, ValidationError, computed_field, model_validator
 from pydantic.alias_generators import to_camel
 from sqlalchemy import JSON, Column, Computed, String, event, func, inspect
 from sqlalchemy.ext.asyncio import AsyncAttrs
@@ -546,9 +546,14 @@ class Doorplate(BaseModel):
         return self.first_name.upper()
 
 
+class Sizes(RootModel[list[int]]):
+    """A list as a model."""
+
+
 class HouseBase(SQLModel):
     plate: Doorplate
     others: list[Doorplate] = Field(default=[])
+    sizes: Sizes | None = None
 
 
 class HabitHome(HouseBase, HabitEntity, table=True):
@@ -590,7 +595,8 @@ async def test_a_model_in_a_field_is_read_as_it_was_stored(router: APIRouter, se
 
     client = await serve(router)
     for name, path, fee in (("tea", "/houses", {}), ("cup", "/changes", {"fee": "1.10"})):
-        sent = {"plate": {"firstName": name, **fee}, "others": [{"firstName": "a", "fee": "2.5"}]}
+        sent = {"plate": {"firstName": name, **fee}, "others": [{"firstName": "a", "fee": "2.5"}], "sizes": [1]}
         shown = (await client.post(path, json=sent)).json()
         assert shown["plate"] == {"firstName": name, "fee": "1.1", "shout": name.upper()}
+        assert shown["sizes"] == [1]
         assert (await client.get("/houses")).json() == shown

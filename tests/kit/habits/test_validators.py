@@ -7,14 +7,17 @@ import pytest
 from fastapi import APIRouter, Depends
 from pydantic import (
     AfterValidator,
+    BaseModel,
     BeforeValidator,
     ConfigDict,
     EmailStr,
+    RootModel,
     StringConstraints,
     ValidationInfo,
     ValidatorFunctionWrapHandler,
     WrapValidator,
     field_validator,
+    model_validator,
 )
 from sqlmodel import Field, SQLModel, select
 
@@ -72,6 +75,28 @@ class TagQuery(ListQuery):
     filters = tuple(TagBase.model_fields)
 
 
+class Part(BaseModel):
+    """A model of pydantic in a body."""
+
+    number: Annotated[int, AfterValidator(lambda number: number + 1)]
+    names: Annotated[list[str], BeforeValidator(lambda names: names.split(","))] = []
+    total: int = 0
+
+    @model_validator(mode="after")
+    def count(self) -> "Part":
+        self.total += 1
+        return self
+
+
+class Counts(RootModel[dict[str, int]]):
+    """A dictionary as a model."""
+
+
+class Whole(Body):
+    parts: list[Part] = Field(default=[], max_length=3)
+    counts: Counts = Counts({})
+
+
 @pytest.fixture
 async def client(router: APIRouter, serve: Serve) -> httpx.AsyncClient:
     @router.post("/tags/", response_model=TagRead, status_code=201)
@@ -90,6 +115,19 @@ async def client(router: APIRouter, serve: Serve) -> httpx.AsyncClient:
 async def test_the_body_and_the_table_call_each_validator_once(client: httpx.AsyncClient) -> None:
     created = (await client.post("/tags/", json={"number": 5, "text": "ab"})).json()
     assert (created["number"], created["text"]) == (7, "ab")
+
+
+async def test_a_model_in_a_body_calls_each_validator_once_and_is_as_strict(router: APIRouter, serve: Serve) -> None:
+    @router.post("/wholes")
+    async def create(new: Whole) -> list[Any]:
+        return [*new.parts, new.counts, [type(part) is Part for part in new.parts]]
+
+    client = await serve(router)
+    part = {"number": 5, "names": "a,b"}
+    created = await client.post("/wholes", json={"parts": [part], "counts": {"a": 1}})
+    assert created.json() == [{"number": 6, "names": ["a", "b"], "total": 1}, {"a": 1}, [True]]
+    for wrong in ({"parts": [part | {"number": "5"}]}, {"parts": [part | {"other": 1}]}, {"counts": {"a": "1"}}):
+        assert (await client.post("/wholes", json=wrong)).status_code == 422
 
 
 @pytest.mark.parametrize(
