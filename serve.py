@@ -3,6 +3,7 @@
 import errno
 import os
 import socket
+import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -94,6 +95,15 @@ def unwatched(project: Path) -> list[str]:
     return [str(path) for path in folders if path.name.startswith(".") or path.name == "tests"]
 
 
+def application_starts() -> bool:
+    """Return whether another process can import the application. Its error is in the output.
+
+    uvicorn would start workers that end with an error again and again.
+    """
+    program = f"import sys; sys.path.insert(0, {str(HERE)!r}); import main"
+    return subprocess.run([sys.executable, "-c", program], check=False).returncode == 0  # noqa: S603  own code
+
+
 def main() -> str | None:
     """Serve until the process is stopped. Returns an error message if the server cannot start."""
     settings, server = load(), read(Server)
@@ -102,6 +112,8 @@ def main() -> str | None:
         return refused
     sys.stdout.write("".join(f"{line}\n" for line in remarks(server, settings)))
     sys.stdout.flush()
+    if server.workers > 1 and not application_starts():
+        return "The application cannot start, for the reason above."
     configure_logging(as_json=not settings.in_development, level=settings.log_level, levels=settings.levels)
     os.environ["WEB_CONCURRENCY"] = str(server.workers)  # tells each worker how many there are
     options: dict[str, Any] = {"workers": server.workers, "timeout_worker_healthcheck": HEALTH_SECONDS}

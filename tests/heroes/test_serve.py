@@ -55,6 +55,16 @@ def test_without_reloading_the_server_has_workers(
     assert (run["workers"], "reload" in run) == (workers, False)
 
 
+def test_workers_of_an_application_that_cannot_start_are_not_started(
+    run: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "main.py").write_text('raise TypeError("A route lacks this: write that.")\n')
+    monkeypatch.setattr(serve, "HERE", tmp_path)
+    monkeypatch.setenv("WORKERS", "2")
+    assert serve.main() == "The application cannot start, for the reason above."
+    assert (run, "A route lacks this: write that." in capfd.readouterr().err) == ({}, True)
+
+
 @pytest.mark.parametrize("reload", ["true", "false"])
 def test_the_settings_of_proxies_may_be_in_the_env_file(run: dict[str, Any], tmp_path: Path, reload: str) -> None:
     lines = f"UVICORN_ROOT_PATH=/api\nFORWARDED_ALLOW_IPS=203.0.113.9\nRELOAD={reload}\n"
