@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
-import kit.importing  # noqa: F401  before the other modules, which take less time then
+import kit.importing  # before the other modules, which take less time then
+import kit.propagators  # noqa: F401  before FastAPI
 from kit.auth.authentication import Authenticator
 from kit.auth.login_limits import LoginLimits
 from kit.auth.owner_fields import Absent, Owner

@@ -19,6 +19,7 @@ ORDER = (
         "applications",
         "deprecations",
         "refusals",
+        "propagators",
         "http",
         "models",
         "auth",
