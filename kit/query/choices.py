@@ -46,7 +46,8 @@ class Choices:
     @cached_property
     def searches(self) -> Sequence[Search]:
         """The searches of the request that a search index of SQLite can answer."""
-        found = [search_of(self.query.runtime.database, self.query.model, *text) for text in texts_of(self.query)]
+        texts = texts_of(self.query) if self.query.has_search_index else ()
+        found = [search_of(self.query.runtime.database, self.query.model, *text) for text in texts]
         return [search for search in found if search is not None]
 
     @property

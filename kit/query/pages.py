@@ -10,6 +10,7 @@ from sqlalchemy import Select
 from kit.auth.ownership import RESTRICTED_READS
 from kit.database.sessions import ReadSession, execute, trusted_connection
 from kit.http.fairness import in_turns
+from kit.http.principals import CURRENT_PRINCIPAL
 from kit.models.reads import Read
 from kit.query.choices import Choices
 from kit.query.estimates import Explain
@@ -85,6 +86,7 @@ async def plain_page(session: ReadSession, query: ListQuery, statement: Select[A
     It has fewer rows than `limit` if they are large.
     """
     refuse_other_rows(statement, query)
+    query.has_search_index = not reads_own_rows(session)
     order = order_of(query.model, query.sort)
     position, choices = order.position_of(query), Choices(query, statement)
     refuse_own_order(choices)
@@ -104,6 +106,11 @@ async def plain_page(session: ReadSession, query: ListQuery, statement: Select[A
         last = rows[number - 1]
         cursor = order.cursor_after(query.secret, {field: getattr(last, field) for field in order.fields})
     return Page(rows=reads[:number], cursor=cursor, total=plan.total, estimate=plan.estimate)
+
+
+def reads_own_rows(session: ReadSession) -> bool:
+    """Return whether a session finds only rows of the principal."""
+    return bool(session.info.get(RESTRICTED_READS)) and not CURRENT_PRINCIPAL.get().is_superuser
 
 
 async def _collect(

@@ -1,6 +1,6 @@
 """The tables of the tests of searches, in a separate registry, so that no migration creates them."""
 
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
 from sqlalchemy import MetaData
@@ -32,6 +32,8 @@ class TaleEntity(Entity, registry=REGISTRY):
 
 class Tale(TaleBase, TaleEntity, table=True):
     __tablename__ = "kit_tale"
+    belongs_to: ClassVar[str | None] = "owner_id"
+    owner_id: int | None = None
 
 
 class TaleRead(TaleBase, Read):
@@ -54,6 +56,8 @@ class SongEntity(UUIDEntity, registry=REGISTRY):
 
 class Song(SongBase, SongEntity, table=True):
     __tablename__ = "kit_song"
+    belongs_to: ClassVar[str | None] = "owner_id"
+    owner_id: int | None = None
 
 
 class SongRead(SongBase, UUIDRead):

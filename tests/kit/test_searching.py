@@ -22,10 +22,12 @@ from kit.database.search_indexes import ensure_search, names_of_parts
 from kit.database.search_sql import SearchIndex
 from kit.fast.databases import use_fast_sessions
 from kit.fast.pages import fast_page
+from kit.http.principals import UNRESTRICTED, Principal
 from kit.query import known_plans, plans, search_letters, totals
 from kit.query.pages import plain_page
 from tests import engines
 from tests.engines import MEMORY, url_for
+from tests.kit.probes import acting_as
 from tests.kit.tales import TABLES, Song, SongQuery, Tale, TaleQuery, asked, ident
 
 postgres_programs = engines.postgres_programs
@@ -110,6 +112,22 @@ async def test_a_search_finds_what_contains_the_folded_text(database: Database) 
         expected = [other for other in texts if str(fold(one)) in str(fold(other))]
         assert await titles(database, q=one) == expected, one
         assert await titles(database, title__contains=one) == [other for other in texts if one in other], one
+
+
+@pytest.mark.parametrize("kind", [TaleQuery, SongQuery])
+async def test_those_who_read_their_own_rows_only_search_these(database: Database, kind: Any) -> None:
+    await store(database, *(kind.model(title=f"{name} sings", owner_id=owner) for owner, name in enumerate("abc")))
+    for principal, seen in ((Principal(1), 1), (UNRESTRICTED, 3), (Principal(4), 0)):
+        for given in (
+            {"q": "sing"},
+            {"q": "S"},
+            {"q": "sings", "count": "true"},
+            {"title__contains": "sing", "sort": "-title"},
+        ):
+            with acting_as(principal):
+                async with database.read(restricted=True) as session:
+                    page = await plain_page(session, asked(database, kind, **given), select(kind.model))
+            assert (len(page.rows), page.total) == (seen, seen if "count" in given else None)
 
 
 async def test_characters_that_glob_takes_for_others_are_found_exactly(database: Database) -> None:
