@@ -37,7 +37,7 @@ from kit.models.bound_checks import refuse_unsuitable
 from kit.models.bounds import combined, digits_of, missing_bounds, patterns_to_check, without_bounds
 from kit.models.columns import StoredContext
 from kit.models.json_forms import WRITTEN, DecimalForm, JSONForm, ResponseForm
-from kit.models.kinds import Shape, shape_of
+from kit.models.kinds import Shape, shape_of, shape_of_field
 from kit.models.type_parts import without_names
 
 RESPONSE_FORMS = frozenset({*WRITTEN, "time"})
@@ -149,7 +149,22 @@ def validate_defaults(model: type[BaseModel]) -> bool:
             raise TypeError(f"{model.__name__}.{name} has a default that it refuses: {problem}.") from None
         is_changed |= repr(default) != repr(field.default)
         field.default = default
+        show_default(field)
     return is_changed
+
+
+def show_default(field: FieldInfo) -> None:
+    """Let the JSON Schema of a field show its default as JSON has it, where pydantic would show another form."""
+    write, extra = WRITTEN.get(shape_of_field(field).kind or ""), field.json_schema_extra
+    if write is not None and not callable(extra):
+        field.json_schema_extra = partial(set_default, write(field.default), extra or {})
+
+
+def set_default(default: str, extra: Mapping[str, Any], schema: dict[str, Any]) -> None:
+    """Replace the default in a JSON Schema, unless it has none, as in a body of `Changes`. Adds the members `extra`."""
+    if "default" in schema:
+        schema["default"] = default
+    schema.update(extra)
 
 
 def use_response_forms(model: type[BaseModel]) -> bool:

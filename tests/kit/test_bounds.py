@@ -253,12 +253,28 @@ async def test_a_multiple_is_a_check_of_both_databases(new_database: Any) -> Non
 
 @pytest.mark.parametrize(
     ("annotation", "default", "converted"),
-    [(Money, Decimal(0), "0.00"), (Decimal, Decimal("1.50"), "1.5"), (Shade, "dark", "dark"), (int, 3.0, 3)],
+    [
+        (Money, Decimal(0), "0.00"),
+        (Decimal, Decimal("1.50"), "1.5"),
+        (Shade, "dark", "dark"),
+        (int, 3.0, 3),
+        (Decimal, Decimal("1e-7"), "0.0000001"),
+        (timedelta, timedelta(days=400), "P400D"),
+        (bytes | None, b"\x01", "AQ=="),
+    ],
 )
 def test_a_default_has_the_form_of_a_value(annotation: Any, default: Any, converted: Any) -> None:
     body = body_of(annotation, default=default)
     assert schema_of(body)["default"] == converted
     assert body().model_dump(mode="json") == {"value": converted}
+
+
+def test_a_default_is_not_shown_in_a_body_of_changes_and_keeps_other_additions_to_its_schema() -> None:
+    body = body_of(Decimal, default=Decimal("1e-7"), schema_extra={"json_schema_extra": {"format": "decimal"}})
+    assert schema_of(body).items() >= {"default": "0.0000001", "format": "decimal"}.items()
+    changes = type("SomeChanges", (body, Changes), {"__module__": __name__})
+    assert "default" not in schema_of(changes)
+    assert schema_of(changes)["format"] == "decimal"
 
 
 @pytest.mark.parametrize(("annotation", "options"), [(int, {"ge": 3}), (Name, {"max_length": 2}), (Shade, {})])
