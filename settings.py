@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
 from dotenv import dotenv_values
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import URL
 
@@ -249,6 +249,18 @@ class Settings(BaseSettings):
         if isinstance(value, str) and value != value.encode(errors="replace").decode():
             raise ValueError("must be text in UTF-8: write random bytes as `openssl rand -hex 32` does")
         return value
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def plain_text(cls, value: Any, info: ValidationInfo) -> Any:
+        """Ignore blanks and line ends around a value, and an empty value of a setting whose default is None."""
+        if not isinstance(value, str):
+            return value
+        text = value.strip()
+        if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
+            raise ValueError("is in quotes, which are part of its value here: leave them out")
+        is_absent = text == "" and cls.model_fields[str(info.field_name)].default is None
+        return None if is_absent else text
 
     @field_validator("database_url")
     @classmethod

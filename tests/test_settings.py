@@ -1,6 +1,7 @@
 """Settings: safe defaults, and a clear message for each invalid value."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -403,3 +404,28 @@ def test_the_token_of_the_metrics_is_not_for_a_port_of_their_own(monkeypatch: py
     with pytest.raises(SystemExit, match=r"^Setting METRICS_TOKEN is for /metrics on the port of the service") as end:
         load()
     assert SECRET not in str(end.value)
+
+
+@pytest.mark.parametrize("form", [" {} ", "{}\n", "{}\r\n", "\t{}"])
+def test_blanks_and_line_ends_around_a_value_are_no_part_of_it(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {"DATABASE_URL": "postgresql://a/b", "SECRET_KEY": SECRET, "POOL_SIZE": "4", "ENVIRONMENT": "production"}
+    for name, value in given.items():
+        monkeypatch.setenv(name, form.format(value))
+    settings = load()
+    assert (settings.database.database, settings.secret_keys) == ("b", [SECRET.encode()])
+    assert (settings.pool_size, settings.in_development) == (4, False)
+
+
+@pytest.mark.parametrize("name", ["DATABASE_URL", "SECRET_KEY", "LOG_LEVEL", "POOL_SIZE", "REQUIRE_AUTH"])
+def test_a_value_in_quotes_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for quote in "\"'":
+        monkeypatch.setenv(name, f"{quote}secret{quote}")
+        with pytest.raises(SystemExit, match=rf"^Setting {name}: is in quotes, .*: leave them out\.$"):
+            load()
+
+
+def test_each_line_of_the_example_is_valid_without_its_mark(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    text = (Path(__file__).parents[1] / ".env.example").read_text()
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_text(re.sub("^#(?=[A-Z_]+=)", "", text, flags=re.MULTILINE))
+    assert list(load().changed) == ["DATABASE_URL"]  # a path in the example, instead of an absolute one

@@ -26,6 +26,7 @@ DRIVERS = {
     "postgresql+asyncpg": "postgresql+asyncpg",
 }
 SEVERAL_HOSTS = re.compile(r"(?P<start>\w[\w+]*://(?:.*@)?)(?P<hosts>[^/?@]+,[^/?@]+)(?P<end>(?:[/?].*)?)")
+FORM = "write it as in postgresql://user:password@host:5432/name, and in the password %40 for @, %3A for :, %25 for %"
 PORT = 5432
 """The default port of a host."""
 SOCKET = ("/", "@")
@@ -40,7 +41,7 @@ def parsed(text: str) -> URL:
     try:
         url = make_url(several["start"] + several["end"] if several else text)
     except (ArgumentError, ValueError):
-        raise ValueError("is not a database URL") from None
+        raise ValueError(f"is not a database URL: {FORM}") from None
     if several:
         url = url.update_query_dict({"host": list(map(with_port, several["hosts"].split(",")))}, append=True)
     url = usable(url)
