@@ -1,6 +1,6 @@
 """Exception handlers: make a problem (RFC 9457) of every exception."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from fastapi.exceptions import RequestValidationError
@@ -62,11 +62,24 @@ async def respond_to_http_exception(
 
 
 async def respond_to_invalid_request(request: Request, failure: RequestValidationError) -> Response:
-    errors = failure.errors()
+    raised: Any = failure.errors()
+    parts = raised if isinstance(raised, list | tuple) else [raised]
+    errors = [completed(error) for error in parts[:MAX_ERRORS]]
     if errors and errors[0]["msg"] == NOT_JSON:
         return render(request.scope, malformed(errors[0]["ctx"]["error"]))
-    described = [describe(error, failure.body) for error in errors[:MAX_ERRORS]]
-    return render(request.scope, invalid(described, more=max(0, len(errors) - MAX_ERRORS)))
+    described = [describe(error, failure.body) for error in errors]
+    return render(request.scope, invalid(described, more=len(parts) - len(errors)))
+
+
+def completed(error: object) -> dict[str, Any]:
+    """Return an error with the members that those of pydantic have: code of the application may raise any object."""
+    given = dict(error) if isinstance(error, Mapping) else {"msg": error}
+    where = given.get("loc", ())
+    return given | {
+        "loc": tuple(where) if isinstance(where, list | tuple) else (where,),
+        "type": str(given.get("type", "value_error")),
+        "msg": str(given.get("msg", "The input is invalid")),
+    }
 
 
 async def respond_to_database_error(

@@ -49,6 +49,28 @@ async def test_a_detail_that_is_not_text_is_kept_in_another_member(router: APIRo
     assert (problem["type"], problem["detail"], problem["information"]) == ("urn:problem:conflict", "Conflict.", detail)
 
 
+@pytest.mark.parametrize(
+    ("raised", "where", "detail"),
+    [
+        ([{"loc": ["query", "q"], "msg": "No."}], ("query", "q"), "No."),
+        ([{"loc": "q", "type": "own"}], ("q", ""), "The input is invalid"),
+        ([{"msg": ["No.", 1]}], ("body", "#"), "['No.', 1]"),
+        (["No."], ("body", "#"), "No."),
+        ("No.", ("body", "#"), "No."),
+    ],
+)
+async def test_errors_that_a_handler_has_made_are_a_422(
+    router: APIRouter, serve: Any, raised: Any, where: tuple[str, str], detail: str
+) -> None:
+    @router.get("/a")
+    async def read() -> None:
+        raise RequestValidationError(raised)
+
+    answer = await (await serve(router)).get("/a")
+    assert answer.status_code == 422
+    assert [(error["in"], error["pointer"], error["detail"]) for error in answer.json()["errors"]] == [(*where, detail)]
+
+
 async def test_an_exception_of_a_dependency_is_a_problem_too(router: APIRouter, serve: Any) -> None:
     async def refuse() -> None:
         raise HTTPException(403, "Not you.")
