@@ -67,8 +67,9 @@ class StrictModel(Movable):
             read = variant.model_validate(given, by_name=True, by_alias=True, context=context)
         else:
             read = variant.model_validate(value, context=context)
-        object.__setattr__(read, "__class__", self.model)  # to validate it again would call its validators again
-        return read if validates_instances(self.model) else validate(read)  # a union looks at how it was validated
+        made = self.model.__new__(self.model)  # to validate it again would call its validators again
+        made.__setstate__(read.__getstate__())
+        return made if validates_instances(self.model) else validate(made)  # a union looks at how it was validated
 
 
 @cache

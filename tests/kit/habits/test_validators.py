@@ -78,6 +78,8 @@ class TagQuery(ListQuery):
 class Part(BaseModel):
     """A model of pydantic in a body."""
 
+    __slots__ = ("note",)
+
     number: Annotated[int, AfterValidator(lambda number: number + 1)]
     names: Annotated[list[str], BeforeValidator(lambda names: names.split(","))] = []
     total: int = 0
