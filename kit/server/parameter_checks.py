@@ -7,6 +7,7 @@ from fastapi.params import Param
 from fastapi.routing import APIRoute
 from pydantic.fields import FieldInfo
 
+from kit.models.entities import Body
 from kit.models.json_forms import JSONForm
 from kit.models.kinds import expanded
 from kit.operations.dependants import dependencies_of, model_of
@@ -24,7 +25,8 @@ def unreadable_parameters(entry: Entry) -> Iterator[str]:
             assert isinstance(info, Param)
             fields = {field.name: info} if model is None else model.model_fields
             for name in (name for name, member in fields.items() if is_typed(member)):
-                remedy = "`int`, or `Id` for an id" if model is None else f"a model that is no `Body` for {field.name}"
+                is_body = model is not None and issubclass(model, Body)
+                remedy = f"a model that is no `Body` for {field.name}" if is_body else "`int`, or `Id` for an id"
                 yield (
                     f"{entry.description} reads {name} from the {info.in_.value}, which is text, but its type accepts "
                     f"the numbers and booleans of JSON only: write {remedy}."

@@ -477,6 +477,10 @@ class Point(KitBody):
     name: str
 
 
+class Pages(BaseModel):
+    shelf: Reference = 1
+
+
 def point_of(point: Annotated[Point, Query()]) -> Point:
     """Return a dependency whose parameters are those of a body."""
     return point
@@ -488,6 +492,9 @@ async def test_a_parameter_whose_type_refuses_all_text_is_refused() -> None:
     @router.get("/{number}", dependencies=[Depends(point_of)])
     async def read(number: Reference, sizes: Annotated[list[JSONInteger] | None, Header()] = None) -> None: ...
 
+    @router.get("/pages")
+    async def pages(chosen: Annotated[Pages, Query()]) -> None: ...
+
     @router.get("/text/{number}")
     async def text(number: Id, price: Money, name: Name, size: int, is_open: bool) -> None: ...
 
@@ -497,4 +504,5 @@ async def test_a_parameter_whose_type_refuses_all_text_is_refused() -> None:
         f"read (GET /things/{{number}}) reads number from the path, {said} `int`, or `Id` for an id.",
         f"read (GET /things/{{number}}) reads sizes from the header, {said} `int`, or `Id` for an id.",
         f"read (GET /things/{{number}}) reads x from the query, {said} a model that is no `Body` for point.",
+        f"pages (GET /things/pages) reads shelf from the query, {said} `int`, or `Id` for an id.",
     ]
