@@ -38,7 +38,7 @@ from kit.models.columns import BIGINT
 from kit.models.decimal_rules import decimals_of
 from kit.models.descriptors import settable_descriptors
 from kit.models.fields import build, make_strict
-from kit.models.integer_assignments import round_integers
+from kit.models.integer_assignments import integers_of, round_integers, whole
 from kit.models.naming import NAMES
 from kit.models.privacy import hidden_fields
 from kit.models.pydantic_state import keep_pydantic_state
@@ -90,6 +90,7 @@ def now() -> datetime:
 
 
 NUMBERS = (Decimal, int, float)
+FRACTIONS = (Decimal, float)
 ROW_OF_BODY: ContextVar[Callable[[Any, Any], Any] | None] = ContextVar("row_of_body", default=None)
 """A faster function of the fast path in place of `model_validate(entity, body)`. It may return None."""
 
@@ -203,6 +204,8 @@ class Entity(Stamped):
             value = value.astimezone(UTC)  # responses show UTC
         elif type(value) in NUMBERS and (decimal := decimals_of(type(self)).get(name)) is not None:
             value = decimal.stored(value)  # responses show what the database stores
+        elif type(value) in FRACTIONS and name in integers_of(type(self)):
+            value = whole(value)
         if "_sa_instance_state" not in self.__dict__ and name in type(self).model_fields:
             self.__dict__[name] = value  # within a validator: SQLModel sets the values of the row afterwards
         elif name in _mapped_fields(type(self)):

@@ -6,6 +6,8 @@ fraction is rounded, and another value is an error. Values of Python are rounded
 
 from collections.abc import Iterable
 from decimal import ROUND_HALF_UP, Decimal
+from functools import cache
+from math import isfinite
 from typing import Any
 
 from sqlalchemy import BigInteger, BindParameter, Boolean, Float, Integer, SmallInteger, inspect
@@ -21,11 +23,24 @@ TOO_LARGE = "abs(-9223372036854775808)"
 
 def round_integers(row: Any, names: Iterable[str]) -> None:
     """Round the values that SQLAlchemy calculates in Python for a row that an UPDATE changed, half away from 0."""
-    columns = inspect(row).mapper.columns
-    for name in names:
-        value = row.__dict__.get(name)
-        if isinstance(value, float | Decimal) and isinstance(columns[name].type, Integer):
-            row.__dict__[name] = int(Decimal(str(value)).to_integral_value(ROUND_HALF_UP))
+    entity: Any = type(row)
+    for name in integers_of(entity).intersection(names):
+        row.__dict__[name] = whole(row.__dict__.get(name))
+
+
+def whole(value: Any) -> Any:
+    """Return the integer for a number with a fraction, rounded half away from 0; other values unchanged."""
+    if isinstance(value, float | Decimal) and isfinite(value):
+        return int(Decimal(str(value)).to_integral_value(ROUND_HALF_UP))
+    return value
+
+
+@cache
+def integers_of(entity: Any) -> frozenset[str]:
+    """Return the names of the attributes of an entity that are columns of integers."""
+    mapper: Any = inspect(entity, raiseerr=False)
+    attributes = () if mapper is None else mapper.column_attrs
+    return frozenset(attribute.key for attribute in attributes if isinstance(attribute.columns[0].type, Integer))
 
 
 class StoredInteger(ColumnElement[Any]):

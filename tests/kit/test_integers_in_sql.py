@@ -121,6 +121,24 @@ async def test_an_expression_that_is_set_on_a_row_is_stored_as_an_integer(sessio
     assert await session.scalar(select(S.books)) == 3
 
 
+@pytest.mark.parametrize(
+    ("value", "stored"), [(3.5, 4), (-3.5, -4), (Decimal("2.5"), 3), (2.4, 2), (1e9, 10**9), (None, None), (True, 1)]
+)
+async def test_a_number_that_code_sets_is_rounded_at_once(session: AsyncSession, value: Any, stored: int) -> None:
+    shelf: Any = await session.get_one(Shelf, 1000)
+    new: Any = Shelf(id=1001, height=value)
+    shelf.height = value
+    assert shelf.height == new.height == stored
+    session.add(new)
+    await session.flush()
+    assert list(await session.scalars(select(S.height))) == [stored, stored]
+
+
+@pytest.mark.parametrize("value", [float("inf"), Decimal("NaN")])
+def test_a_number_that_is_not_finite_is_left_to_the_database(value: Any) -> None:
+    assert Shelf(height=value).height is value
+
+
 async def test_rows_are_inserted_with_integers(session: AsyncSession) -> None:
     common = {**COMMON, "weight": 1.0, "rows": 1, "is_full": False, "name": "B"}
     await session.execute(insert(S.__table__).values([{**common, "id": 1050, "books": literal(7) / 2}]))
