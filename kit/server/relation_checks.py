@@ -33,17 +33,19 @@ def errors_of_body(entry: Entry, body: type[BaseModel], seen: set[type[BaseModel
     if body in seen:
         return
     seen.add(body)
-    for entity in entities_of(body):
-        mapper = inspect(entity)
+    mappers = [inspect(entity) for entity in closest_entities(body)]
+    known = {name for mapper in mappers for name in (*mapper.class_.model_fields, *mapper.relationships.keys())}
+    for mapper in mappers:
+        table = mapper.class_.__name__
         yield from dropped_children(body, mapper)
         yield from incomplete_links(mapper)
         for name, field in body.model_fields.items():
             nested = body_in(field.annotation)
             if name in mapper.relationships:
                 yield from errors_of_children(entry, body, name, nested, mapper.relationships[name])
-            elif nested is not None and name not in entity.model_fields:
+            elif nested is not None and name not in known:
                 yield (
-                    f"{body.__name__}.{name} would be dropped: {entity.__name__} has no relationship of that name: "
+                    f"{body.__name__}.{name} would be dropped: {table} has no relationship of that name: "
                     f'write `{name}: list["…"] = Relationship()` there, or leave it out of the body.'
                 )
     for nested in filter(None, (body_in(field.annotation) for field in body.model_fields.values())):
@@ -53,6 +55,15 @@ def errors_of_body(entry: Entry, body: type[BaseModel], seen: set[type[BaseModel
 def entities_of(body: type[BaseModel]) -> Iterator[type[Entity]]:
     """Yield the entities of a body: those with a common base class that has fields."""
     yield from (table for table in tables_of(body) if issubclass(table, Entity))
+
+
+def closest_entities(body: type[BaseModel]) -> list[type[Entity]]:
+    """Return the entities of a body without those that share fewer of its base classes than another one.
+
+    Entities of other resources may have a base class such as `Named` in common with it.
+    """
+    shared = {entity: {*body.__mro__} & {*entity.__mro__} for entity in entities_of(body)}
+    return [entity for entity, bases in shared.items() if not any(bases < others for others in shared.values())]
 
 
 def tables_of(body: type[BaseModel]) -> Iterator[type[Any]]:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from fastapi import APIRouter
+from pydantic import BaseModel
 from sqlalchemy.orm import registry, selectinload
 from sqlmodel import Field, Relationship, SQLModel, func, select
 
@@ -267,6 +268,47 @@ async def test_children_that_would_be_dropped_are_refused_at_the_start(
 
     with pytest.raises(ValueError, match=fault):
         create_service(create_runtime(app.runtime.database), router).check_routes()
+
+
+class Measures(BaseModel):
+    height: int = 1
+
+
+class LabelBase(SQLModel):
+    label: str = Field(default="", max_length=9)
+
+
+class Tin(LabelBase, CrateEntity, table=True):
+    """A table with nothing but the fields of this base class."""
+
+
+class ChestBase(LabelBase):
+    measures: Measures = Field(default_factory=Measures)
+
+
+class Chest(ChestBase, CrateEntity, table=True):
+    """A table with a value in JSON."""
+
+
+class ChestCreate(ChestBase, Body):
+    """A new chest."""
+
+
+class OtherChestCreate(LabelBase, Body):
+    """A new chest, with a field of its own."""
+
+    measures: Measures = Field(default_factory=Measures)
+
+
+@pytest.mark.parametrize("body", [ChestCreate, OtherChestCreate])
+async def test_a_field_that_other_tables_do_not_have_is_not_refused(app: Service, body: Any) -> None:
+    router = APIRouter(prefix="/chests", route_class=allowing(create=Who.MEMBERS))
+
+    @router.post("/", response_model=InvoiceRead)
+    async def handle(new: body) -> None:
+        """Not called."""
+
+    create_service(create_runtime(app.runtime.database), router).check_routes()
 
 
 async def test_a_book_without_children_is_a_body_as_before(client: Client) -> None:
