@@ -16,17 +16,19 @@ from sqlalchemy.orm import Mapper
 def settable_descriptors(table: Any) -> frozenset[str]:
     """Return the names of these attributes; none of a class without a table."""
     mapper = inspect(table, raiseerr=False)
-    others = {} if mapper is None else mapper.all_orm_descriptors
+    if mapper is None:
+        return frozenset()
     known = {*table.model_fields, *table.__sqlmodel_relationships__}
-    return frozenset(
-        name for name, descriptor in others.items() if name not in known and is_settable(mapper, name, descriptor)
-    )
+    others = [*mapper.relationships.keys(), *mapper.all_orm_descriptors.keys()]  # in this order: of a `backref` too
+    return frozenset(name for name in others if name not in known and is_settable(mapper, name))
 
 
-def is_settable(mapper: Mapper[Any], name: str, descriptor: object) -> bool:
-    """Return whether a descriptor is a synonym, composite, association proxy, hybrid with a setter, or a column."""
+def is_settable(mapper: Mapper[Any], name: str) -> bool:
+    """Return whether a descriptor is a relationship, column, synonym, composite, proxy, or a hybrid with a setter."""
+    descriptor = mapper.all_orm_descriptors[name]
     if isinstance(descriptor, hybrid_property):
         return descriptor.fset is not None
     if name in mapper.column_attrs:
         return isinstance(mapper.column_attrs[name].columns[0], Column)  # and no SQL expression
-    return isinstance(descriptor, AssociationProxy) or name in mapper.synonyms or name in mapper.composites
+    mapped = (mapper.relationships, mapper.synonyms, mapper.composites)
+    return isinstance(descriptor, AssociationProxy) or any(name in part for part in mapped)

@@ -8,7 +8,7 @@ from fastapi import APIRouter
 from sqlalchemy import Column, String, func, inspect
 from sqlalchemy.ext.associationproxy import association_proxy
 from sqlalchemy.ext.hybrid import hybrid_property
-from sqlalchemy.orm import column_property, composite, deferred, synonym
+from sqlalchemy.orm import column_property, composite, declared_attr, deferred, relationship, synonym
 from sqlmodel import Field, Relationship
 
 from kit import BIGINT, Batch, Body, Changes, Id, Many, OnError, Read, Session, Stamped, create_many, found
@@ -25,7 +25,20 @@ class HabitPane(HabitEntity, table=True):
     window_id: int | None = Field(default=None, foreign_key="habit_window.id", sa_type=BIGINT, ondelete="CASCADE")
 
 
-class HabitWindow(HabitEntity, table=True):
+class WithFrame:
+    """A mixin with a relationship, as SQLAlchemy documents it."""
+
+    @declared_attr
+    def frame(self):  # type: ignore[no-untyped-def]  # SQLAlchemy would read the annotation as that of a column
+        return relationship("HabitFrame", backref="windows", lazy="raise")
+
+
+class HabitFrame(HabitEntity, table=True):
+    __tablename__ = "habit_frame"
+    wood: str = Field(default="oak", max_length=9)
+
+
+class HabitWindow(WithFrame, HabitEntity, table=True):
     """A table with each kind of attribute that is no field, and can be set."""
 
     __tablename__ = "habit_window"
@@ -33,6 +46,7 @@ class HabitWindow(HabitEntity, table=True):
     height: int = 0
     width: int = 0
     lock: str = Field(default="", max_length=20)
+    frame_id: int | None = Field(default=None, foreign_key="habit_frame.id", sa_type=BIGINT)
     title: ClassVar[Any] = synonym("name")
     size: ClassVar[Any] = composite(Size, "height", "width")
     note: ClassVar[Any] = deferred(Column("note", String(20), nullable=True))
@@ -140,3 +154,19 @@ def test_an_attribute_without_a_setter_is_not_set(name: str, value: Any) -> None
     window = HabitWindow(name="a", **{name: value})
     with pytest.raises((AttributeError, ValueError)):
         setattr(window, name, value)
+
+
+@in_resources
+async def test_relationships_of_mixins_and_backrefs_are_set(router: APIRouter, serve: Serve) -> None:
+    @router.post("/frames")
+    async def create(session: Session) -> Any:
+        new: Any = HabitFrame
+        frame = new(windows=[HabitWindow(name="a"), HabitWindow(name="b")])
+        other: Any = HabitWindow(name="c")
+        other.frame = frame
+        session.add(frame)
+        await session.flush()
+        return [(window.name, window.frame_id == frame.id) for window in frame.windows]
+
+    client = await serve(router)
+    assert (await client.post("/frames")).json() == [["a", True], ["b", True], ["c", True]]
