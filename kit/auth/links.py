@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import inspect
 from sqlalchemy.orm import Mapper
 
-from kit.auth.owners import OwnershipError, entity_of, name_of, names_of_links, not_the_owner
+from kit.auth.owners import OwnershipError, entity_of, name_of, names_of_links, without_owner
 from kit.models.entities import Entity
 
 
@@ -32,7 +32,7 @@ def owned_ends(row: object, others: Sequence[object]) -> list[Entity]:
     ends = [end for end in (row, *others) if isinstance(end, Entity)]
     owned = [end for end in ends if end.belongs_to is not None]
     if ends and not owned:
-        raise not_the_owner()
+        raise without_owner()
     return owned
 
 

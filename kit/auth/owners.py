@@ -33,6 +33,11 @@ def not_the_owner() -> Problem:
     return forbidden("This belongs to another user.")
 
 
+def without_owner() -> Problem:
+    """Return the 403 for a change of a row whose entity has no `belongs_to`, in a handler for owners."""
+    return forbidden("This belongs to no user: only superusers may change it.")
+
+
 def is_principal(key: Any) -> bool:
     """Return whether a key is the id of the principal; False for None."""
     return key is not None and bool(key == CURRENT_PRINCIPAL.get().id)

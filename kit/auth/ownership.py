@@ -28,7 +28,7 @@ from sqlalchemy.orm import Mapper, ORMExecuteState, object_session
 from kit.auth.checked_sessions import RESTRICTED_READS, RESTRICTED_WRITES, CheckedSession, GuardedSession
 from kit.auth.grouped_reads import render_select
 from kit.auth.links import linked_rows, refuse_links
-from kit.auth.owners import is_principal, not_the_owner, owned_parent
+from kit.auth.owners import is_principal, not_the_owner, owned_parent, without_owner
 from kit.auth.read_only_sessions import ReadOnlySession, begin_for_cursor, begin_for_settings, refuse_write
 from kit.auth.reserved import keep_reserved, keep_reserved_of
 from kit.auth.restricted_changes import refuse_missing_versions
@@ -55,7 +55,9 @@ def check_new_row(row: Entity, *, is_restricted: bool) -> bool:
     """
     if is_restricted and row.belongs_to is not None and owned_parent(type(row)) is not None:
         return False
-    if is_restricted and (row.belongs_to is None or not is_principal(getattr(row, row.belongs_to))):
+    if is_restricted and row.belongs_to is None:
+        raise without_owner()
+    if is_restricted and not is_principal(getattr(row, str(row.belongs_to))):
         raise not_the_owner()
     keep_reserved(row)
     return True

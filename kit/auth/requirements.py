@@ -17,7 +17,7 @@ from sqlalchemy.orm.util import identity_key
 from sqlalchemy.sql.elements import ClauseElement
 
 from kit.auth.own_rows import is_own
-from kit.auth.owners import OwnershipError, is_principal, not_the_owner, owned_parent, table_of
+from kit.auth.owners import OwnershipError, is_principal, not_the_owner, owned_parent, table_of, without_owner
 from kit.models.entities import Entity
 
 Requirement = tuple[type[Entity] | None, Any]
@@ -54,7 +54,7 @@ class Requirements:
 
     def _of_row(self, row: Entity, *, is_final: bool) -> list[Requirement]:
         if row.belongs_to is None:
-            raise not_the_owner()
+            raise without_owner()
         state, parent = inspect(row), owned_parent(type(row))
         before = [] if state.key is None else [self._as_stored(state)]
         attribute = state.attrs[row.belongs_to]

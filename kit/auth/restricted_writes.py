@@ -25,7 +25,7 @@ from sqlalchemy.sql.functions import FunctionElement
 
 from kit.auth.checked_sessions import RESTRICTED_READS, GuardedSession
 from kit.auth.links import refuse_link_table
-from kit.auth.owners import OwnershipError, entity_of, not_the_owner, owned_parent, table_of
+from kit.auth.owners import OwnershipError, entity_of, owned_parent, table_of, without_owner
 from kit.auth.reserved import reserved_for_superusers
 from kit.auth.restricted_changes import change_own_rows, parameter_sets
 from kit.auth.restricted_reads import CHECKED, parts_of, refuse_text, set_execution_option
@@ -98,7 +98,7 @@ def refuse_unsafe(entity: type[Entity], state: ORMExecuteState) -> None:
     """Raise an OwnershipError for a change of a `Table` instead of the class, with SQL text, or with an upsert."""
     name = entity.__name__
     if entity.belongs_to is None:
-        raise not_the_owner()
+        raise without_owner()
     if not is_of(entity, state):
         raise OwnershipError(f"A restricted session checks no changes of a Table or alias: write update({name}).")
     refuse_text(state)

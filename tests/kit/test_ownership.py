@@ -559,6 +559,13 @@ async def test_no_write_changes_rows_of_others(database: Database, way: str) -> 
     assert await stored(database) == before
 
 
+@pytest.mark.parametrize("way", ["link rows without owner", "update an entity without owner", "add a tag"])
+async def test_a_row_of_nobody_is_not_said_to_be_of_another(database: Database, way: str) -> None:
+    raised = await raised_by(database, (WRITES | {"add a tag": adding(lambda: Tag())})[way])
+    assert isinstance(raised, Problem)
+    assert raised.detail == "This belongs to no user: only superusers may change it."
+
+
 def upsert(dialect: Any) -> Any:
     made = dialect.insert(Note).values(**new(id=THEIRS, owner_id=ME))
     return made.on_conflict_do_update(index_elements=["id"], set_={"owner_id": ME})
