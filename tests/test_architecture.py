@@ -35,6 +35,8 @@ ORDER = (
     *("commands", "scaffolding"),
 )
 """The packages of the kit, in order. A package may import the packages before it, and itself."""
+OPTIONAL = ("fast", "metrics", "tracing", "replicas")
+"""The packages that a service may delete, with the folder of their tests and their lines in `main.py`."""
 PACKAGE = main.RESOURCES[0].__name__.partition(".")[0]
 """The package of the resources."""
 RESOURCES = sorted(path for path in (PROJECT / PACKAGE).glob("**/*.py") if path.stem != "__init__")
@@ -119,7 +121,9 @@ def test_a_package_of_the_kit_imports_only_those_before_it(path: Path) -> None:
 
 
 def test_every_package_of_the_kit_is_in_the_order() -> None:
-    assert {package_of(name_of(path)) for path in KIT if path != FACE} == set(ORDER)
+    found = {package_of(name_of(path)) for path in KIT if path != FACE}
+    assert set(ORDER) - found <= set(OPTIONAL)
+    assert found <= set(ORDER)
 
 
 def test_the_public_face_of_the_kit_is_without_the_fast_path() -> None:
@@ -130,10 +134,21 @@ def test_the_public_face_of_the_kit_is_without_the_fast_path() -> None:
 
 @pytest.mark.parametrize("path", [path for path in MODULES if path not in KIT], ids=name_of)
 def test_the_fast_path_and_the_wings_are_imported_by_main_alone(path: Path) -> None:
-    is_imported = any(
-        name.startswith(("kit.fast", "kit.metrics", "kit.tracing", "kit.replicas")) for name in imported(path)
-    )
+    is_imported = any(name.startswith(tuple(f"kit.{name}" for name in OPTIONAL)) for name in imported(path))
     assert not is_imported or name_of(path) == "main"
+
+
+@pytest.mark.parametrize("package", OPTIONAL)
+def test_only_its_own_tests_import_a_package_that_may_be_deleted(package: str) -> None:
+    own, names = PROJECT / f"tests/kit/{package}", (f"kit.{package}", f"tests.kit.{package}")
+    others = [path for path in (PROJECT / "tests").glob("**/*.py") if not path.is_relative_to(own)]
+    nodes = [(path, node) for path in others for node in ast.walk(ast.parse(path.read_text()))]
+    assert not [
+        name_of(path)
+        for path, node in nodes
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        if any(re.match(rf"({'|'.join(names)})(\.|$)", name) for name in all_imports(node))
+    ]
 
 
 def parents_of(path: Path) -> set[str]:

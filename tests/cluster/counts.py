@@ -7,7 +7,7 @@ import httpx
 from tests.cluster.cluster import Cluster
 from tests.cluster.load import Load
 from tests.cluster.places import DATABASE, LOCAL
-from tests.kit.metrics.samples import Samples
+from tests.samples import Samples
 
 Counts = Counter[tuple[int, str, str]]
 """Responses by port, method and class of status."""

@@ -16,7 +16,7 @@ from tests.cluster.places import DATABASE, LOCAL
 from tests.cluster.processes import children
 from tests.faults.client import Client
 from tests.faults.figures import seen
-from tests.kit.metrics.samples import Samples
+from tests.samples import Samples
 
 CLIENTS = 4
 READS_OF_A_WRITE = 25

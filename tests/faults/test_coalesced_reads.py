@@ -5,11 +5,11 @@ import os
 import random
 from typing import Any
 
+import pytest
 from sqlmodel import SQLModel, col, select, update
 
 from heroes.hero import Hero
 from kit import Database
-from kit.fast.databases import use_fast_sessions
 from tests.engines import url_for
 from tests.faults.figures import seen
 
@@ -74,7 +74,8 @@ async def made(url: str) -> Database:
     async with database.write() as session:
         session.add_all([Hero(name=str(number), secret_name="x") for number in range(HEROES)])
         await session.commit()
-    use_fast_sessions(database, coalesce=True, group=False)
+    databases = pytest.importorskip("kit.fast.databases")
+    databases.use_fast_sessions(database, coalesce=True, group=False)
     return database
 
 

@@ -1,5 +1,7 @@
 """The tables of the tests of searches, in a separate registry, so that no migration creates them."""
 
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -15,8 +17,23 @@ from kit.models.reads import Read, UUIDRead
 from kit.models.types import Name
 from kit.query import parameters
 from kit.query.list_query import ListQuery
+from kit.query.pages import plain_page
 
 REGISTRY = registry(metadata=MetaData(naming_convention=SQLModel.metadata.naming_convention))
+
+HAS_FAST_PATH = find_spec("kit.fast") is not None
+"""Whether the folder of the fast path exists, which a service may delete."""
+PAGES: dict[str, Any] = {"plain_page": plain_page}
+"""The functions that read a page, by name."""
+if HAS_FAST_PATH:
+    PAGES["fast_page"] = import_module("kit.fast.pages").fast_page
+
+
+def use_fast_sessions(database: Database) -> None:
+    """Let the sessions of the database have all their shortcuts, if they exist."""
+    if HAS_FAST_PATH:
+        module = import_module("kit.fast.databases")
+        module.use_fast_sessions(database, coalesce=False, group=False, without=frozenset())
 
 
 class TaleBase(SQLModel):

@@ -11,12 +11,10 @@ from sqlmodel import select
 from kit.database import search_sql
 from kit.database.databases import Database
 from kit.database.search_indexes import ensure_search
-from kit.fast.databases import use_fast_sessions
-from kit.fast.pages import fast_page
 from kit.query import known_plans, offsets, plans, totals
 from kit.query.pages import plain_page
 from tests.engines import url_for
-from tests.kit.tales import TABLES, Tale, TaleQuery, asked
+from tests.kit.tales import PAGES, TABLES, Tale, TaleQuery, asked, use_fast_sessions
 
 ROWS = 40
 
@@ -35,14 +33,14 @@ async def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIter
         await connection.run_sync(ensure_search)
     async with database.write() as session, session.begin():
         session.add_all(Tale(id=n, title=f"Tale {n:02}", pages=n % 20, stars=n % 4 or None) for n in range(1, ROWS + 1))
-    use_fast_sessions(database, coalesce=False, group=False, without=frozenset())
+    use_fast_sessions(database)
     yield database
     await database.dispose()
 
 
-@pytest.fixture(params=[plain_page, fast_page])
+@pytest.fixture(params=PAGES)
 def page_of(request: pytest.FixtureRequest) -> Any:
-    return request.param
+    return PAGES[request.param]
 
 
 async def read(database: Database, page_of: Any, **given: Any) -> Any:

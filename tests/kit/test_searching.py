@@ -20,17 +20,27 @@ from kit.database.databases import Database
 from kit.database.folding import fold, forms
 from kit.database.search_indexes import ensure_search, names_of_parts
 from kit.database.search_sql import SearchIndex
-from kit.fast.databases import use_fast_sessions
-from kit.fast.pages import fast_page
 from kit.http.principals import UNRESTRICTED, Principal
 from kit.query import known_plans, plans, search_letters, totals
 from kit.query.pages import plain_page
 from tests import engines
 from tests.engines import MEMORY, url_for
 from tests.kit.probes import acting_as
-from tests.kit.tales import TABLES, Song, SongQuery, Tale, TaleQuery, asked, ident
+from tests.kit.tales import (
+    HAS_FAST_PATH,
+    PAGES,
+    TABLES,
+    Song,
+    SongQuery,
+    Tale,
+    TaleQuery,
+    asked,
+    ident,
+    use_fast_sessions,
+)
 
 postgres_programs = engines.postgres_programs
+FAST = ["fast"] if HAS_FAST_PATH else []
 TAKEN = "sqlite whose FTS5 takes over each change"
 WITH_INDEX, WITHOUT = ["sqlite", TAKEN, "postgresql with pg_trgm"], ["sqlite without FTS5", "postgresql"]
 LETTERS = [*"aAéÉßẞsſςΣσİIıikKµÅ漢字%_'*?[]-^ ϐβᎠꭰᲐაΐ😀", "\\", '"', "SS"]
@@ -254,9 +264,9 @@ def test_the_names_of_columns_are_quoted_and_those_of_indexes_short() -> None:
     assert len(index.on_postgresql) == 63
 
 
-@pytest.fixture(params=["fast", pytest.param("plain", marks=pytest.mark.untraced)])
+@pytest.fixture(params=[*FAST, pytest.param("plain", marks=pytest.mark.untraced)])
 def page_of(request: pytest.FixtureRequest) -> Any:
-    return fast_page if request.param == "fast" else plain_page
+    return PAGES[f"{request.param}_page"]
 
 
 SORTS = ["id", "-id", "title", "-pages", "stars", "-stars", "-stars,title"]
@@ -277,7 +287,7 @@ async def test_all_plans_give_the_same_pages(
     monkeypatch.setattr(known_plans, "_known", {})
     rows = [Tale(id=n + 1, title=f"Tale {n * 7 % 23}", pages=n % 7, stars=n % 5 or None) for n in range(23)]
     await store(database, *rows)
-    use_fast_sessions(database, coalesce=False, group=False, without=frozenset())
+    use_fast_sessions(database)
     for given in CONDITIONS:
         for sort in SORTS:
             whole = await read(database, page_of, given | {"sort": sort})
@@ -312,12 +322,12 @@ def fulfils(row: Tale, given: dict[str, Any]) -> bool:
 
 
 @pytest.mark.each_engine
-@pytest.mark.parametrize("page_of", [fast_page, plain_page], ids=["fast", "plain"])
+@pytest.mark.parametrize("page_of", [*FAST, "plain"], indirect=True)
 async def test_an_estimate_is_exact_for_few_rows(
     database: Database, page_of: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await store(database, *(Tale(title=f"Tale {n}", pages=n % 2) for n in range(30)))
-    use_fast_sessions(database, coalesce=False, group=False, without=frozenset())
+    use_fast_sessions(database)
     query = asked(database, TaleQuery, count="estimated", pages=1, sort="title")
     async with database.read() as session:
         few = await page_of(session, query, select(Tale))

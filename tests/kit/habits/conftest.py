@@ -3,6 +3,8 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from datetime import timedelta
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 import httpx
@@ -25,7 +27,6 @@ from kit import (
     allowing,
 )
 from kit.database.collations import ensure_folding
-from kit.fast import install
 from kit.operations.idempotency import StoredResponse
 from tests.clients import client_of as client_of
 from tests.engines import empty, url_for
@@ -70,7 +71,7 @@ async def habits_url(new_database: Any) -> str:
     return url
 
 
-@pytest.fixture(params=["plain", "resource", "fast"])
+@pytest.fixture(params=["plain", "resource", *(["fast"] if find_spec("kit.fast") else [])])
 def way(request: pytest.FixtureRequest) -> str:
     """Provide the kind of routes and the path: plain or of a resource, with or without the fast path."""
     return str(request.param)
@@ -104,7 +105,7 @@ def new_service(database: Database, way: str) -> Callable[..., Service]:
     def make(*routers: APIRouter, auth: bool = False, public: tuple[str, ...] = (), **options: Any) -> Service:
         service = Service(runtime_on(database, auth=auth), routers=routers, public=public, title="Habits", **options)
         if way == "fast":
-            install(service)
+            import_module("kit.fast").install(service)
         return service
 
     return make

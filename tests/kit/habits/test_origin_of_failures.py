@@ -2,6 +2,7 @@
 
 import socket
 import sqlite3
+from importlib import import_module
 from typing import Any
 
 import asyncpg
@@ -12,7 +13,6 @@ from sqlalchemy import text
 from sqlmodel import select
 
 from kit import Database, ReadSession, Service, Session
-from kit.fast import install
 from kit.operations import unit_of_work
 from tests.engines import url_for
 from tests.kit.habits.conftest import client_of, runtime_on
@@ -101,7 +101,7 @@ def lost(habits_url: str, way: str, router: APIRouter, monkeypatch: pytest.Monke
     database = Database(url.set(database="/nowhere/file") if is_sqlite else url.set(host="127.0.0.1", port=port))
     service = Service(runtime_on(database), routers=[router], public=())
     if way == "fast":
-        install(service)
+        import_module("kit.fast").install(service)
     return service
 
 

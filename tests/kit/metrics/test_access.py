@@ -11,9 +11,9 @@ from kit import Database, Service
 from kit.metrics import Access, install
 from kit.metrics.formats import with_known_formats
 from tests.engines import Client, on_sqlite
-from tests.kit.metrics.samples import Samples, read
 from tests.kit.server.test_servers import free_port
 from tests.kit.service import clear, client_of, create_runtime, create_service, join
+from tests.samples import Samples, read
 
 TOKEN = "0123456789abcdef" * 2
 OPENMETRICS = {"Accept": "application/openmetrics-text; version=1.0.0"}

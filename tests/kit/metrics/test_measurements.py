@@ -15,8 +15,8 @@ from kit.metrics.measurements import Measurements, admission_of
 from kit.operations.idempotency import StoredResponse
 from tests.engines import Client
 from tests.kit.bookshop import Shelf
-from tests.kit.metrics.samples import read
 from tests.kit.service import FAST_PATH, client_of
+from tests.samples import read
 from tests.waiting import until
 
 SHELF = {"name": "Maps", "room": "Reading room"}

@@ -17,9 +17,9 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 
 from tests.engines import Client, on_sqlite
-from tests.kit.metrics.samples import Samples, read
 from tests.kit.metrics.test_workers import serving
 from tests.kit.server.test_servers import PROJECT, free_port
+from tests.samples import Samples, read
 from tests.waiting import TIMEOUT_SECONDS, until
 
 pytestmark = pytest.mark.no_fast_path

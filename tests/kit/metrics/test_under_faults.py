@@ -10,8 +10,8 @@ from kit import Database, Service
 from kit.database.engines import Pool
 from kit.metrics import Access, install
 from tests.engines import Client, url_for
-from tests.kit.metrics.samples import Samples
 from tests.kit.service import client_of, create_runtime, create_service
+from tests.samples import Samples
 
 TOKEN = "0123456789abcdef0123456789abcdef"  # noqa: S105  a test's
 SECONDS_BETWEEN, LONGEST_SECONDS = 0.2, 2.0

@@ -21,9 +21,9 @@ from prometheus_client.values import MultiProcessValue
 from kit.metrics.exposition import Exposition, Workers, exists, is_zombie
 from kit.metrics.workers import CLIENT, VARIABLE, is_worker, run_of, share
 from tests.engines import on_sqlite
-from tests.kit.metrics.samples import Samples, read
 from tests.kit.probes import TIMEOUT_SECONDS, until
 from tests.kit.server.test_servers import COMMANDS, PROJECT, Server, free_port
+from tests.samples import Samples, read
 
 pytestmark = pytest.mark.no_fast_path
 
