@@ -1,5 +1,6 @@
 """Conversion of values between Python and the driver, by the processors of SQLAlchemy's types."""
 
+from types import NoneType
 from typing import Any
 
 from sqlalchemy import Float
@@ -8,8 +9,11 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.types import TypeEngine
 from sqlmodel.sql.sqltypes import UTCDateTime
 
+from kit.database.integer_values import whole_number
 from kit.fast.driver import Processor, in_utc
 
+INTEGERS = frozenset({int, NoneType})
+"""The types of values that need no rounding (`whole_number`)."""
 NUMERIC, FLOAT8 = 1700, 701
 """The OIDs of these types in PostgreSQL. By them, SQLAlchemy's dialect chooses the result processor of numbers."""
 
@@ -20,6 +24,11 @@ def bind_processors(compiled: SQLCompiler, dialect: Dialect) -> list[tuple[str, 
         name: bind.type.dialect_impl(dialect).bind_processor(dialect) for name, bind in compiled.binds.items()
     }
     return [(name, processors[name]) for name in compiled.positiontup or ()]
+
+
+def rounds(kind: TypeEngine[Any], dialect: Dialect) -> bool:
+    """Return whether the bind processor of a type is `whole_number`."""
+    return kind.dialect_impl(dialect).bind_processor(dialect) is whole_number
 
 
 def result_processor(kind: TypeEngine[Any], dialect: Dialect) -> Processor | None:

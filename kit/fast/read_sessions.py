@@ -12,6 +12,7 @@ from sqlalchemy.orm.attributes import instance_state
 from kit.auth.read_only_sessions import HAS_SETTINGS
 from kit.database.databases import Database
 from kit.database.errors import FAILURES
+from kit.database.integer_values import whole_number
 from kit.database.retry import READ_SECONDS, retried_after
 from kit.database.sessions import Opener, ReadSession
 from kit.fast import driver
@@ -35,7 +36,7 @@ async def rows_by_id(engine: "AsyncEngine", mapping: EntityMapping, idents: Coll
     ids = in_power_of_two(idents)
     compiled = select_by_id(mapping, len(ids), engine.dialect)
     process = compiled.parameters[0][1]
-    arguments = ids if process is None else list(map(process, ids))
+    arguments = ids if process in (None, whole_number) else list(map(process, ids))
     rows = await driver.spawn(driver.read, engine.sync_engine, compiled.sql, arguments)
     if compiled.processors and rows:
         rows = driver.converted(rows, compiled.processors)

@@ -19,8 +19,9 @@ from sqlalchemy.pool import PoolProxiedConnection
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from kit.auth.checked_sessions import NotStored
+from kit.database.integer_values import whole_number
 from kit.fast import driver, driver_failures
-from kit.fast.driver_values import bind_processors
+from kit.fast.driver_values import INTEGERS, bind_processors
 from kit.fast.mappings import EntityMapping
 from kit.fast.selects import MAX_STATEMENTS
 from kit.models.entities import Entity
@@ -64,7 +65,8 @@ class NewRow(NamedTuple):
         statement = _compiled(mapping, dialect, has_id=row.id is not None)
         arguments = list(map(row.__dict__.__getitem__, statement.fields))
         for index, process in statement.processors:
-            arguments[index] = process(arguments[index])
+            if process is not whole_number or type(arguments[index]) not in INTEGERS:
+                arguments[index] = process(arguments[index])
         return cls(row, statement, arguments, mapping.identity_key)
 
 
