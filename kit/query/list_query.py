@@ -244,8 +244,8 @@ class ListQuery:
 
         `by_index` and `by_search` decide whether the database may use indexes for them.
         """
-        by_index, by_search, database = self.by_index, self.by_search, self.runtime.database
-        has_index = by_search and (self.has_search_index or not database.is_sqlite)
+        by_index, by_search = self.by_index, self.by_search
+        has_index = by_search and (self.has_search_index or not self.runtime.database.is_sqlite)
         has_conditions = not self.conditions.keys().isdisjoint(self.given)
         for name, (field, operator) in self.conditions.items() if has_conditions else ():
             if name in self.given and (by_search is not None or operator != "contains"):
@@ -253,8 +253,9 @@ class ListQuery:
                 condition = OPERATORS[operator][0](getattr(self.model, field), value)
                 statement = statement.where(condition if by_index else condition.is_(true()))
                 if operator == "contains" and has_index:
-                    statement = statement.where(*prefilters(database, self.model, field, value))
+                    statement = statement.where(*prefilters(self.runtime.database, self.model, field, value))
         if "q" in self.given and by_search is not None:
+            database = self.runtime.database
             found = found_in(database, self.model, self.searched, self.given["q"], by_index=bool(has_index))
             statement = statement.where(found)
         return statement
