@@ -25,14 +25,18 @@ def round_integers(row: Any, names: Iterable[str]) -> None:
     """Round the values that SQLAlchemy calculates in Python for a row that an UPDATE changed, half away from 0."""
     entity: Any = type(row)
     for name in integers_of(entity).intersection(names):
-        row.__dict__[name] = whole(row.__dict__.get(name))
+        value = row.__dict__.get(name)
+        row.__dict__[name] = whole(Decimal(str(value)) if isinstance(value, float) else value)
 
 
 def whole(value: Any) -> Any:
-    """Return the integer for a number with a fraction, rounded half away from 0; other values unchanged."""
-    if isinstance(value, float | Decimal) and isfinite(value):
-        return int(Decimal(str(value)).to_integral_value(ROUND_HALF_UP))
-    return value
+    """Return the integer that is stored for a number with a fraction; other values unchanged.
+
+    As on PostgreSQL, a decimal is rounded half away from 0, and a float half to even.
+    """
+    if not isinstance(value, float | Decimal) or not isfinite(value):
+        return value
+    return round(value) if isinstance(value, float) else int(value.to_integral_value(ROUND_HALF_UP))
 
 
 @cache

@@ -122,7 +122,8 @@ async def test_an_expression_that_is_set_on_a_row_is_stored_as_an_integer(sessio
 
 
 @pytest.mark.parametrize(
-    ("value", "stored"), [(3.5, 4), (-3.5, -4), (Decimal("2.5"), 3), (2.4, 2), (1e9, 10**9), (None, None), (True, 1)]
+    ("value", "stored"),
+    [(3.5, 4), (-3.5, -4), (Decimal("2.5"), 3), (2.4, 2), (1e9, 10**9), (None, None), (True, 1), (2.5, 2)],
 )
 async def test_a_number_that_code_sets_is_rounded_at_once(session: AsyncSession, value: Any, stored: int) -> None:
     shelf: Any = await session.get_one(Shelf, 1000)
