@@ -58,3 +58,8 @@ def failing_shortcuts() -> frozenset[str]:
         return ALL
     failing: frozenset[str] = self_test.failing_shortcuts()
     return failing
+
+
+def is_tested() -> bool:
+    """Return whether the self-test has run in this process."""
+    return failing_shortcuts.cache_info().currsize > 0

@@ -4,7 +4,7 @@ from importlib import import_module
 
 from starlette.middleware import Middleware
 
-from kit.fast.databases import failing_shortcuts, use_fast_sessions
+from kit.fast.databases import failing_shortcuts, is_tested, use_fast_sessions
 from kit.fast.dispatch import Dispatch, OuterDispatch
 from kit.fast.pages import fast_page
 from kit.fast.read_shortcuts import ALL, WHOLE_RESPONSES
@@ -12,11 +12,12 @@ from kit.server.service import Service
 
 
 def install(service: Service, *, coalesce: bool = True, group: bool = True) -> None:
-    """Let a service take the shortcuts that pass the self-test. Until it has run, at start, all are disabled.
+    """Let a service take the shortcuts that pass the self-test. Until it has run, at a start, all are disabled.
 
     `coalesce`: concurrent reads share a query. `group`: writes that arrive together share a transaction.
     """
-    leave_out = use_fast_sessions(service.runtime.database, coalesce=coalesce, group=group, without=ALL)
+    without = failing_shortcuts() if is_tested() else ALL  # another service of the process may use the database already
+    leave_out = use_fast_sessions(service.runtime.database, coalesce=coalesce, group=group, without=without)
 
     def choose_shortcuts() -> None:
         leave_out(left_out := failing_shortcuts())

@@ -119,6 +119,7 @@ async def test_the_shortcuts_are_tested_once_before_the_first_request(monkeypatc
         return frozenset()
 
     monkeypatch.setattr(installation, "failing_shortcuts", no_failing_shortcuts)
+    monkeypatch.setattr(installation, "is_tested", lambda: False)
     service = small_service(APIRouter(route_class=allowing()), auth=False)
     install(service)
     assert tested == []
@@ -159,3 +160,11 @@ async def test_shortcuts_that_are_left_out_later_are_not_taken_on_any_engine(
     async with plain.read() as session:
         assert await session.get(FastNote, row.id)
     assert direct_sql == []
+
+
+async def test_a_service_that_is_not_started_leaves_another_its_shortcuts(database: Database) -> None:
+    databases.failing_shortcuts()  # as the other service does at its start
+    install(small_service(APIRouter(route_class=allowing()), auth=False, database=database))
+    async with database.read() as session:
+        assert isinstance(session, FastReadSession)
+        assert session.shortcuts.has_get
