@@ -96,6 +96,16 @@ def test_a_module_without_a_table_needs_no_migration(tmp_path: Path, monkeypatch
     assert source / "heroes/dashboard.py" in remove(Project(source), "dashboard")
 
 
+def test_a_resource_that_was_never_migrated_needs_no_migration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = Project(copied(tmp_path / "source"))
+    for name in ("invoice", "shop"):
+        write(project, ResourceArguments(name).resource(project))
+        project = Project(project.folder)
+    monkeypatch.setattr(removal, "write_migration", lambda *_: pytest.fail("There is no table."))
+    remove(project, "invoice")
+    assert not (project.folder / "heroes/invoice.py").exists()
+
+
 def test_the_command_says_why_nothing_was_removed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(PROJECT)
     assert removal.main("") == removal.HELP

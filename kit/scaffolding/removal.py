@@ -42,6 +42,14 @@ class Removal:
     def has_table(self) -> bool:
         return self.name in self.project.known
 
+    @property
+    def is_migrated(self) -> bool:
+        """Return whether a migration creates the table. Otherwise a migration would only have what others changed."""
+        table = re.escape(self.project.known[self.name].table) if self.has_table else None
+        created = re.compile(rf"""create_table\(\s*["']{table}["']|rename_table\(\s*["']\w+["'],\s*["']{table}["']""")
+        versions = (self.project.folder / "migrations/versions").glob("*.py")
+        return self.has_table and any(created.search(path.read_text()) for path in versions)
+
     def check(self) -> None:
         """Raise a NotWrittenError if there is no such resource, or if other code depends on it."""
         folder, modules = self.project.folder, self.relations.modules
@@ -140,7 +148,7 @@ def texts(text: str) -> Iterator[str]:
 
 
 def remove(project: Project, name: str) -> list[Path]:
-    """Remove a resource, and write the migration that drops its table. Returns the changed files.
+    """Remove a resource, and write the migration that drops its table, if one creates it. Returns the changed files.
 
     If it fails, nothing is changed. Raises a NotWrittenError.
     """
@@ -149,7 +157,7 @@ def remove(project: Project, name: str) -> list[Path]:
     before = {path: path.read_text() for path in removal.files}
     replace(removal.files)
     try:
-        if removal.has_table:
+        if removal.is_migrated:
             write_migration(project.folder, f"remove {in_words(plural_of(name))}")
     except NotWrittenError:
         replace(before)
