@@ -5,12 +5,13 @@ from collections.abc import Callable, Collection, Iterator
 from itertools import pairwise
 from typing import Any
 
+from fastapi import FastAPI
 from fastapi.dependencies.models import Dependant
 from fastapi.params import Form
 from fastapi.routing import APIRoute, APIWebSocketRoute
 
 from kit.operations.callers import check_permission
-from kit.operations.dependants import dependencies_of, query_variant
+from kit.operations.dependants import dependencies_of, is_of_the_kit, query_variant
 from kit.operations.dependencies import get_read_session, get_session
 from kit.operations.route import Operation
 from kit.operations.unit_of_work import SAFE
@@ -25,7 +26,7 @@ from kit.server.privacy_checks import (
     unknown_owners,
 )
 from kit.server.relation_checks import unsafe_children
-from kit.server.routes import Entry
+from kit.server.routes import Entry, entries_of
 from kit.server.variant_checks import missing_fields, queried_fields, shown_private_fields, unshaped_row
 
 WRITING = frozenset({"add", "add_all", "delete", "insert_all"})
@@ -145,6 +146,22 @@ def unguarded_route(entry: Entry) -> Iterator[str]:
         yield f"{entry.description} checks no permission: make it a `Route`, `WebSocketRoute`, `Mount` or `Host`."
 
 
+def needs_of_mounted_routes(entry: Entry) -> Iterator[str]:
+    """Yield an error for each route of a mounted application that needs the runtime, which only a `Service` has."""
+    app = entry.handler
+    if not isinstance(app, FastAPI) or hasattr(app, "runtime"):
+        return
+    for inner in entries_of(app.routes):
+        is_typed = isinstance(inner.route, (APIRoute, APIWebSocketRoute))
+        parts = dependencies_of(inner.context.dependant) if is_typed else ()
+        needed = [part for part in parts if is_of_the_kit(part) and part.call not in app.dependency_overrides]
+        if needed or isinstance(inner.route, Operation):
+            yield (
+                f"{entry.description} has the route {inner.description}, which needs an application of the class "
+                "`kit.Service`: include its router in the service, by `app.include_router(router, prefix=…)`."
+            )
+
+
 CHECKS: tuple[Callable[[Entry], Iterator[str]], ...] = (
     writing_session,
     writing_read_session,
@@ -156,6 +173,7 @@ CHECKS: tuple[Callable[[Entry], Iterator[str]], ...] = (
     table_as_body,
     unreadable_parameters,
     unguarded_route,
+    needs_of_mounted_routes,
     unsafe_children,
     shown_private_fields,
     copied_private_fields,

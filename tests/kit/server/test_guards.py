@@ -16,7 +16,7 @@ from starlette.testclient import WebSocketDenialResponse
 from starlette.types import Message, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from kit import Principal, Service, allowing, get_caller
+from kit import Principal, ReadSession, Service, allowing, get_caller, get_read_session
 from tests.kit.server.small import MEMBER, SUPERUSER_ID, asking, bearer, small_service
 
 Add = Callable[[Service], None]
@@ -196,6 +196,23 @@ async def test_a_router_that_another_application_includes_too_is_not_guarded_the
     async with asking(service) as guarded, asking(other) as free:
         assert (await guarded.get("/hello")).status_code == 401
         assert (await free.get("/hello")).text == "hello"
+
+
+def test_a_mounted_application_has_no_routes_that_need_a_service() -> None:
+    other, overridden = FastAPI(), FastAPI()
+
+    async def things(session: ReadSession) -> None: ...
+
+    for app in (other, overridden):
+        app.add_api_route("/things", things)
+        app.mount("/static", FastAPI())
+    overridden.dependency_overrides[get_read_session] = lambda: None
+    service = small_service()
+    service.mount("/overridden", overridden)
+    service.check_routes()
+    service.mount("/other", other)
+    with pytest.raises(ValueError, match=r"MOUNT /other.*GET /things.*include its router in the service, by"):
+        service.check_routes()
 
 
 async def test_an_operation_in_another_application_reports_what_it_needs() -> None:
