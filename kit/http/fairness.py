@@ -216,6 +216,10 @@ def quieten(pool: type[Any]) -> None:
         logger.setLevel(logging.WARNING)
 
 
+def nobody() -> None:
+    """Return None, as the holder of a connection that no request has."""
+
+
 class FairPool(AsyncAdaptedQueuePool):
     """SQLAlchemy's pool for asyncio. Callers that wait for a connection get one in turns, by a `FairSemaphore`."""
 
@@ -226,8 +230,8 @@ class FairPool(AsyncAdaptedQueuePool):
         quieten(type(self))
         self.seconds = timeout
         self.turns = FairSemaphore(pool_size + max_overflow, MAX_WAITING_FOR_CONNECTION, CONNECTION_SHARE)
-        self.last: Callable[[], asyncio.Task[Any] | None] = lambda: None
-        """Returns the task of the request that got the last connection, if the pool has only one."""
+        self.holder: Callable[[], asyncio.Task[Any] | None] = nobody
+        """Returns the task of the request that has the connection, if the pool has only one."""
         event.listen(self, "checkin", release_slot)
         event.listen(self, "detach", release_slot)
 
@@ -246,14 +250,14 @@ class FairPool(AsyncAdaptedQueuePool):
             raise
         info = connection.record_info
         assert info is not None  # never None for a connection that is not detached
-        info[SLOT] = self.turns, caller, lane
+        info[SLOT] = self, caller, lane
         if self.turns.limit == 1 and lane and (task := asyncio.current_task()):
-            self.last = ref(task)
+            self.holder = ref(task)
         return connection
 
     def refuse_to_wait_for_itself(self, lane: str) -> None:
         """Raise a RuntimeError if this request has the only connection: it would wait until the timeout."""
-        if lane and self.turns.limit == 1 and asyncio.current_task() is self.last():
+        if lane and self.turns.limit == 1 and asyncio.current_task() is self.holder():
             raise RuntimeError(
                 "This request holds the only connection (SQLite has one for writing), by its `Session` or by its "
                 "Idempotency-Key, so a second session would wait for it in vain: write by the parameter `session: "
@@ -279,5 +283,6 @@ def release_slot(_: object, record: Any) -> None:
     """
     slot = record.record_info.pop(SLOT, None)
     if slot is not None:
-        turns, caller, lane = slot
-        turns.release(caller, lane)
+        pool, caller, lane = slot
+        pool.holder = nobody
+        pool.turns.release(caller, lane)

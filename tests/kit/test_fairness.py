@@ -17,9 +17,10 @@ from kit import Authenticator, Database, Principal, Tokens, Who
 from kit.auth import authentication
 from kit.auth.authentication import PRINCIPAL
 from kit.database.engines import Pool
-from kit.http.fairness import CURRENT_CALLER, Caller, FairPool, FairSemaphore, caller_of, lane_of
+from kit.http.fairness import CURRENT_CALLER, CURRENT_LANE, Caller, FairPool, FairSemaphore, caller_of, lane_of
 from tests.engines import url_for
 from tests.kit.probes import TIMEOUT_SECONDS
+from tests.waiting import until
 
 
 def scope_of(client: str | None, *headers: tuple[bytes, bytes]) -> dict[str, Any]:
@@ -160,6 +161,18 @@ async def use(engine: AsyncEngine, caller: Caller, order: list[Caller]) -> None:
     async with engine.connect() as connection:
         await connection.execute(text("SELECT 1"))
         order.append(caller)
+
+
+async def test_a_request_that_has_returned_the_only_connection_waits_for_another_one(pooled: AsyncEngine) -> None:
+    CURRENT_LANE.set("shelves")
+    order: list[Caller] = []
+    connection = await pooled.connect()
+    other = asyncio.create_task(use(pooled, "other", order))
+    await until(lambda: turns_of(pooled).waiting == 1)
+    await connection.close()
+    await use(pooled, "first", order)
+    await other
+    assert order == ["other", "first"]
 
 
 async def test_callers_get_connections_in_turns(pooled: AsyncEngine) -> None:
