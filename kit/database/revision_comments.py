@@ -63,7 +63,8 @@ def losses(connection: Connection, name: str, op: ops.MigrateOperation) -> Itera
         yield from narrowing(connection, name, op)
     elif isinstance(op, ops.AlterColumnOp) and op.modify_nullable is False:
         number = counted(connection, name, plain_column(op.column_name).is_(None))
-        yield CommentOp(f"{name}.{op.column_name} is NULL in {number}, which must get a value first.")
+        if number != NONE:
+            yield CommentOp(f"{name}.{op.column_name} is NULL in {number}, which must get a value first.")
     elif isinstance(op, ops.CreateCheckConstraintOp):
         number = counted(connection, name, text(f"NOT ({escaped(sql_of(connection, op.condition))})"))
         if number not in (NONE, UNKNOWN):

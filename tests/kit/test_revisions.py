@@ -409,3 +409,10 @@ def test_a_condition_about_decimals_of_a_new_table_is_written_for_each_database(
     )
     assert render_type("check", CheckConstraint(price > 0, name="ck_price"), None) is False  # type: ignore[arg-type]
     assert render_type("check", CheckConstraint(Column("n", Integer) > 1, name="n"), None) is False  # type: ignore[arg-type]
+
+
+async def test_a_column_that_is_null_in_no_row_becomes_required_without_a_comment(written: Any) -> None:
+    old, new = (Column("number", Integer, server_default=text("1"), nullable=nullable) for nullable in (True, False))
+    body = await written(title(), new, old=[old])
+    assert "nullable=False" in body
+    assert "must get a value first" not in body
