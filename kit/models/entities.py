@@ -145,9 +145,9 @@ class Entity(Stamped):
         build(cls, is_changed=make_strict(cls))
         type_columns(cls)
 
-    def __init__(self, **values: Any) -> None:
+    def __init__(__pydantic_self__, **values: Any) -> None:  # noqa: N805  SQLModel's name: a field may be called `self`
         super().__init__(**values)
-        self.set_descriptors(values)
+        __pydantic_self__.set_descriptors(values)
 
     @classmethod
     def model_validate(cls, obj: Any, **options: Any) -> Self:
