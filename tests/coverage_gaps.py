@@ -33,13 +33,17 @@ def missing() -> list[str]:
 
 
 def tests_of(files: Collection[str], directory: Path) -> list[Path]:
-    """Return the modules of tests that mention the module of one of the files, or have a word of its name in theirs."""
+    """Return the modules of tests that mention the module of one of the files, or have a word of its name in theirs.
+
+    Groups of tests with requirements of their own (`targets.mk`) are left out, as `make check` does.
+    """
     stems = [Path(file).stem for file in files]
     mention = re.compile(rf"\b({'|'.join(map(re.escape, stems))})\b")
     words = {word for stem in stems for word in stem.split("_") if len(word) >= MIN_LETTERS}
     return sorted(
         path
         for path in directory.rglob("test_*.py")
+        if not (directory / path.relative_to(directory).parts[0] / "targets.mk").exists()
         if not words.isdisjoint(path.stem.split("_")) or mention.search(path.read_text())
     )
 

@@ -139,6 +139,14 @@ def test_the_tests_that_mention_a_module_with_a_gap_run_too(
     assert "tests/kit/test_tokens.py" not in tests
 
 
+def test_groups_of_tests_with_requirements_do_not_run_after_a_gap(tmp_path: Path) -> None:
+    for folder in ("plain", "group"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "test_etags.py").touch()
+    (tmp_path / "group/targets.mk").touch()
+    assert coverage_gaps.tests_of(["kit/http/etags.py"], tmp_path) == [tmp_path / "plain/test_etags.py"]
+
+
 def test_a_gap_that_no_test_mentions_fails_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     commands = replaced_reports(monkeypatch, [f"kit/{secrets.token_hex()}.py"])
     assert (coverage_gaps.main(["pytest"]), commands) == (1, [])

@@ -30,17 +30,9 @@ async def rows_of_page(session: ReadSession, statement: Select[Any], entity: Any
 
 
 async def rows_with_lists(session: ReadSession, statement: Select[Any], entity: Any) -> Sequence[Any]:
-    """Return the rows of a page with the lists that are loaded by a join, by a SELECT of the ids of the page.
-
-    Raises a TypeError if the statement itself joins these lists: LIMIT would cut them off.
-    """
+    """Return the rows of a page with the lists that are loaded by a join, by a SELECT of the ids of the page."""
     chosen = select(statement.subquery().columns.id)
     ids = (await execute(session, chosen, execution_options=WHOLE)).scalars().all()
-    if len(set(ids)) < len(ids):
-        raise TypeError(
-            f"The statement of `page` finds rows of {entity.__name__} several times, because it joins a list, whose "
-            "rows a page would cut off: load the list by `selectinload` in place of `contains_eager`."
-        )
     found = await execute(session, statement.where(entity.id.in_(ids)).limit(None), execution_options=WHOLE)
     return found.unique().scalars().all()
 

@@ -893,7 +893,7 @@ READS: dict[str, Any] = {
 }
 
 
-def test_a_group_by_an_id_has_the_columns_that_postgresql_cannot_derive() -> None:
+def test_a_group_by_an_id_has_the_columns_that_a_subquery_cannot_derive() -> None:
     rows = Table("thing", MetaData(), *(Column(name, Integer, primary_key=name == "id") for name in ("id", "a", "b")))
     rows.append_column(Column("data", JSON))
     rows.append_column(Column("more", postgresql.JSONB))

@@ -10,6 +10,7 @@ from typing import Any
 from unicodedata import normalize
 
 import pytest
+import sqlalchemy
 from sqlalchemy import delete, text, update
 from sqlmodel import col, select
 
@@ -23,6 +24,7 @@ from kit.database.search_sql import SearchIndex
 from kit.http.principals import UNRESTRICTED, Principal
 from kit.query import known_plans, plans, search_letters, totals
 from kit.query.pages import plain_page
+from kit.query.searching import found_in
 from tests import engines
 from tests.engines import MEMORY, url_for
 from tests.kit.probes import acting_as
@@ -395,3 +397,9 @@ async def test_a_database_without_the_right_to_create_extensions_is_searched_wit
     assert "CREATE EXTENSION pg_trgm" in caplog.text
     assert not await postgresql_backup.has_trigrams(database.url)
     await database.dispose()
+
+
+def test_a_search_in_no_field_finds_nothing() -> None:
+    """All fields may be private for the caller."""
+    condition = found_in(Database(url_for("sqlite:///none.db")), Tale, (), "fox", by_index=True)
+    assert condition.compare(sqlalchemy.false())

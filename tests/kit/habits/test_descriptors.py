@@ -12,6 +12,7 @@ from sqlalchemy.orm import column_property, composite, declared_attr, deferred, 
 from sqlmodel import Field, Relationship
 
 from kit import BIGINT, Batch, Body, Changes, Id, Many, OnError, Read, Session, Stamped, create_many, found
+from kit.models.descriptors import settable_descriptors
 from tests.kit.habits.conftest import Serve
 from tests.kit.habits.items import HabitEntity
 from tests.kit.habits.test_kinds_of_tables import Size
@@ -170,3 +171,7 @@ async def test_relationships_of_mixins_and_backrefs_are_set(router: APIRouter, s
 
     client = await serve(router)
     assert (await client.post("/frames")).json() == [["a", True], ["b", True], ["c", True]]
+
+
+def test_a_class_without_a_table_has_no_descriptors() -> None:
+    assert settable_descriptors(HabitEntity) == frozenset()

@@ -325,7 +325,7 @@ async def execute_on(session: Session, statement: Any, rows: list[Any]) -> None:
 
 @pytest.mark.parametrize("value", ["a\0b", "\0", "a\ud800b"])
 @pytest.mark.parametrize("statement", ["find", "add", "add_all", "change", "change_all", "change_each", "text"])
-async def test_a_text_that_postgresql_refuses_is_a_422_on_both_databases(
+async def test_a_text_that_one_database_refuses_is_a_422_on_both(
     router: APIRouter, serve: Any, names: Any, statement: str, value: str
 ) -> None:
     """Plain types of FastAPI let such texts through to statements."""

@@ -358,6 +358,11 @@ async def test_an_included_row_has_the_related_rows_of_its_variant(
         (HabitPot, PotWithShelf, lambda: select(Pot).join(Pot.shelf).options(contains_eager(Pot.shelf))),
         (HabitRack, RackRead, lambda: select(HabitRack)),
         (HabitRack, RackWithCups, lambda: select(HabitRack)),
+        (
+            HabitShelf,
+            ShelfWithPots,
+            lambda: select(Shelf).outerjoin(Shelf.pots).options(contains_eager(Shelf.pots)).distinct(),
+        ),
     ],
 )
 @pytest.mark.parametrize("parameters", ["limit=1", "limit=1&sort=-name", "limit=1&name__in=a,b,red,blue", "offset=0"])
