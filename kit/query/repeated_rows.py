@@ -5,7 +5,6 @@ for each page size. So each joined table must have at most one row for a row of 
 values of the list's table, of tables that were found so, or to constants.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Set
 from typing import Any
 
@@ -27,6 +26,7 @@ from sqlalchemy.sql import operators
 from sqlalchemy.sql.elements import BinaryExpression, BooleanClauseList, ColumnClause
 from sqlalchemy.sql.visitors import iterate
 
+from kit.auth.grouped_reads import groups_of
 from kit.models.entities import Entity
 
 Equal = Mapping[FromClause, list[tuple[str, Set[Any]]]]
@@ -83,7 +83,7 @@ def is_found_once(ids: Select[Any], table: FromClause) -> bool:
     found, rest = {table}, {source for source in sources if source not in joins} - {table}
     while determined := {source for source in rest if is_determined(source, equal, found)}:
         found, rest = found | determined, rest - determined
-    groups = grouped_by(ids)
+    groups = groups_of(ids)
     has_id = any(table_of(group) == table and group.key == "id" for group in groups)
     is_grouped = has_id and all(table_of(group) in found for group in groups)
     return is_grouped or not (groups or rest or any(join.full for join in joins))
@@ -151,7 +151,7 @@ def keys_of_rows(statement: Any) -> Iterator[list[Any]]:
     if isinstance(statement, Select):
         if is_distinct(statement):
             yield list(statement.selected_columns)
-        groups = grouped_by(statement)
+        groups = groups_of(statement)
         if groups:
             yield groups
             return
@@ -164,10 +164,3 @@ def is_whole(index: Index) -> bool:
     """Return whether an index has columns alone, and all rows."""
     conditions = [index.dialect_options[name]["where"] for name in ("sqlite", "postgresql")]
     return all(isinstance(part, Column) for part in index.expressions) and conditions == [None, None]
-
-
-def grouped_by(ids: Select[Any]) -> list[Any]:
-    """Return the expressions of GROUP BY: the parts of a statement that it has more often than without GROUP BY."""
-    others, parts = list(ids.group_by(None).get_children()), list(ids.get_children())
-    more = Counter(map(id, parts)) - Counter(map(id, others))
-    return [part for part in parts if id(part) in more]
