@@ -4,12 +4,14 @@ asyncpg would cut the fraction off, and SQLite would store it, or the text, in a
 """
 
 from collections.abc import Callable
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import Decimal
 from math import isfinite
 from typing import Any
 
 from sqlalchemy import BigInteger, Dialect, Integer, SmallInteger
 from sqlalchemy.types import TypeEngine
+
+from kit.models.integer_assignments import whole
 
 KINDS: tuple[type[Integer], ...] = (SmallInteger, Integer, BigInteger)
 
@@ -31,7 +33,7 @@ class RoundingType:
 
 
 def whole_number(value: Any) -> Any:
-    """Return a number as an integer, rounded as PostgreSQL does: a decimal half away from 0, a float half to even.
+    """Return a number as an integer, rounded by `whole`.
 
     Raises an OverflowError for a text, and for a number that no integer is close to.
     """
@@ -39,4 +41,4 @@ def whole_number(value: Any) -> Any:
         return value
     if isinstance(value, str) or not isfinite(value):
         raise OverflowError(f"{value} is no integer.")
-    return round(value) if isinstance(value, float) else int(value.to_integral_value(ROUND_HALF_UP))
+    return whole(value)

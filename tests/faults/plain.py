@@ -8,7 +8,8 @@ from pathlib import Path
 from tests.faults.copies import copy_project
 
 INSTALLATION = re.compile(r"    if settings\.fast_path:\n        install\(.*?\)\n", re.DOTALL)
-LEFT_OUT = ("kit/fast", "tests/kit/fast")
+LEFT_OUT = ("kit/fast", "tests/kit/fast", "tests/kit/habits")
+"""The fast path with its tests, and the tests that run with and without it by themselves."""
 IMPORT = re.compile(r"^from kit\.fast[. ]", re.MULTILINE)
 
 
