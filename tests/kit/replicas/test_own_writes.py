@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 import pytest
 
@@ -13,14 +14,17 @@ from tests.kit.probes import new_book, read
 from tests.kit.replicas.bookshops import PRIMARY, counted_reads, router_of
 from tests.kit.service import client_of
 from tests.replication import Cluster, Server
+from tests.waiting import until
 
 PAUSE, RESUME = "SELECT pg_wal_replay_pause()", "SELECT pg_wal_replay_resume()"
+IS_PAUSED = "SELECT pg_get_wal_replay_pause_state() = 'paused'"
 
 
 @asynccontextmanager
 async def paused(*standbys: Server) -> AsyncIterator[None]:
     for standby in standbys:
         await standby.ask(PAUSE)
+        await until(partial(standby.ask, IS_PAUSED))  # `PAUSE` only requests it
     try:
         yield
     finally:
