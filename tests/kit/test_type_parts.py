@@ -8,7 +8,7 @@ from typing_extensions import TypedDict
 from kit.models.type_parts import types_of_fields
 from kit.operations.shown_rows import rows_by_shown
 from kit.query.shown_values import shown_by
-from tests.kit.habits.items import HabitItem, HabitItemRead
+from tests.kit.bookshop import Book, BookRead
 
 T = TypeVar("T")
 
@@ -25,12 +25,12 @@ class Elsewhere:
 
 
 class Labelled(TypedDict):
-    items: dict[str, HabitItemRead]
+    items: dict[str, BookRead]
 
 
 class Placed(NamedTuple):
     place: int
-    item: HabitItemRead
+    item: BookRead
 
 
 def test_fields_of_a_generic_type_have_the_types_of_its_arguments() -> None:
@@ -42,6 +42,6 @@ def test_a_dataclass_that_names_an_unknown_class_has_no_fields() -> None:
 
 
 def test_rows_are_found_in_dictionaries_and_named_tuples() -> None:
-    row, shown = HabitItem(name="a", size=1), shown_by(HabitItemRead)
+    row, shown = Book(title="Emma", author="Austen"), shown_by(BookRead)
     assert rows_by_shown({"items": {"a": row}}, Labelled) == {shown: [row]}
     assert rows_by_shown(Placed(1, row), Placed) == {shown: [row]}  # type: ignore[arg-type]  # a row in place of its variant
