@@ -132,7 +132,7 @@ def orphans_of(session: Session) -> Iterator[Any]:
 
 
 def with_deleted(session: Session, removed: Iterable[Any]) -> Iterator[Any]:
-    """Yield those of the rows that the session has, each with the rows to which its deletion cascades."""
+    """Yield the rows that are in the session, each with the rows to which its deletion cascades."""
     for row in removed:
         if row is not None and row in session:
             yield row

@@ -15,7 +15,7 @@ WRITES = re.compile(r'\s*(?:INSERT INTO|UPDATE|DELETE FROM)\s+(?:"(?P<quoted>(?:
 VALUES = re.compile(r"\bVALUES\s*\(")
 CLAUSES = re.compile(r"\b(?:SET|WHERE|RETURNING)\b")
 ARGUMENT = re.compile(r"(?:query argument|portal parameter) \$(\d+)")
-"""The part of a message of asyncpg or PostgreSQL that names the argument which it refuses."""
+"""A pattern for the refused argument in an error message of asyncpg or PostgreSQL."""
 Assignments = Sequence[tuple[str, str]]
 """The columns that a statement sets, each with its SQL expression."""
 

@@ -217,7 +217,7 @@ def quieten(pool: type[Any]) -> None:
 
 
 def nobody() -> None:
-    """Return None, as the holder of a connection that no request has."""
+    """Return None: no request has the connection."""
 
 
 class FairPool(AsyncAdaptedQueuePool):

@@ -15,7 +15,7 @@ from kit.models.columns import CalculatedDecimal, DecimalColumn, DurationColumn
 from kit.models.decimal_forms import Form, encode
 
 ENCODED = (DecimalColumn, DurationColumn)
-"""The types whose values SQLite stores in a form of their own."""
+"""The types whose values SQLite stores in another form than PostgreSQL."""
 PLAIN: TypeEngine[Any] = Float()
 """The type of plain numbers."""
 
@@ -59,7 +59,7 @@ def bare(element: Any) -> Any:
 
 
 def calculated(kinds: Iterable[Any]) -> TypeEngine[Any]:
-    """Return a type in whose form all values of some types can be compared and added."""
+    """Return the common type of several types: in its form, their values can be compared and added."""
     decimals = [kind for kind in kinds if isinstance(kind, DecimalColumn)]
     if not decimals:
         return PLAIN
@@ -70,7 +70,7 @@ def calculated(kinds: Iterable[Any]) -> TypeEngine[Any]:
 
 
 def converted(element: Any, kind: TypeEngine[Any], operation: str = "value") -> Any:
-    """Return an expression in the form of a type; the expression itself, if it has it already."""
+    """Return an expression converted to the form of a type. An expression that has this form is returned unchanged."""
     if isinstance(bare(element), Null):
         return element
     if isinstance(element, UnaryExpression) and element.operator is operators.distinct_op:

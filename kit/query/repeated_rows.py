@@ -30,7 +30,7 @@ from kit.auth.grouped_reads import groups_of
 from kit.models.entities import Entity
 
 Equal = Mapping[FromClause, list[tuple[str, Set[Any]]]]
-"""By table, its columns that are equal to another expression, and the tables of that expression."""
+"""For each table, the names of columns that a condition compares by `=`, each with the tables of the other operand."""
 
 
 def refuse_repeated_rows(statement: Select[Any], entity: type[Entity]) -> None:
