@@ -80,10 +80,13 @@ BLOCKS = ((0x300, 0x3400), (0xA000, 0xAC00), (0xD7A4, 0xD800), (0xF900, 0x17000)
 
 def marks_of_unicode() -> str:
     """Return the characters that normalisation may reorder: combining marks, and those that decompose to marks."""
-    characters = [chr(code) for block in BLOCKS for code in range(*block)]
-    decomposed = filter(decomposition, characters)  # a few
-    composite = [mark for mark in decomposed if combining(normalize("NFD", mark)[0])]
-    return "".join(sorted({*filter(combining, characters), *composite}))
+    characters = (chr(code) for block in BLOCKS for code in range(*block))
+    return "".join(filter(is_mark, characters))
+
+
+def is_mark(character: str) -> bool:
+    decomposed = character if combining(character) else decomposition(character) and normalize("NFD", character)
+    return bool(decomposed and combining(decomposed[0]))
 
 
 def encodable(value: object) -> str | float:
