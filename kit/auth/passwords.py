@@ -66,7 +66,7 @@ class HashQueue(FairSemaphore):
 
     def next_waiter(self) -> tuple[Caller, Waiter]:
         caller = min(self.queues, key=self.costs.__getitem__)
-        return caller, self.queues[caller][0]
+        return caller, next(iter(self.queues[caller]))
 
 
 class Queues:

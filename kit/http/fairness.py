@@ -8,7 +8,6 @@ import asyncio
 import ipaddress
 import logging
 import re
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any, TypeVar
@@ -98,7 +97,10 @@ class FairSemaphore:
         """The number of occupied slots by lane."""
         self.callers: dict[Caller, int] = {}  # a Counter takes three times as long, twice in every request
         """The number of occupied slots by caller."""
-        self.queues: dict[Caller, deque[Waiter]] = {}
+        self.queues: dict[Caller, dict[Waiter, None]] = {}
+        """The waiting requests by caller, the first one first."""
+        self.waiting_lanes: dict[str, int] = {}
+        """The number of waiting requests by lane."""
 
     def take(self, caller: Caller, lane: str = "") -> bool:
         """Occupy a slot if one is free for this lane. Returns whether it did. Each slot needs a `release`."""
@@ -117,9 +119,9 @@ class FairSemaphore:
         if self.waiting >= self.max_waiting and not self.refuse_last_of_other(caller):
             return False
         waiter = Waiter(lane)
-        queue = self.queues.setdefault(caller, deque())
-        queue.append(waiter)
+        self.queues.setdefault(caller, {})[waiter] = None
         self.waiting += 1
+        self.waiting_lanes[lane] = self.waiting_lanes.get(lane, 0) + 1
         timer = asyncio.get_running_loop().call_later(seconds, self.give_up, caller, waiter)
         try:
             return await waiter.has_slot
@@ -134,18 +136,20 @@ class FairSemaphore:
 
     def give_up(self, caller: Caller, waiter: Waiter) -> None:
         """Remove a request from its queue if it still waits, without a slot."""
-        queue = self.queues.get(caller, ())
-        if waiter in queue:
+        if waiter in self.queues.get(caller, ()):
             self.leave(caller, waiter)
         if not waiter.has_slot.done():
             waiter.has_slot.set_result(False)
 
     def leave(self, caller: Caller, waiter: Waiter) -> None:
         queue = self.queues.pop(caller)
-        queue.remove(waiter)
+        del queue[waiter]
         self.waiting -= 1
         if queue:
             self.queues[caller] = queue  # at the end: other callers have their turns first
+        in_lane = self.waiting_lanes.pop(waiter.lane) - 1
+        if in_lane:
+            self.waiting_lanes[waiter.lane] = in_lane
 
     def refuse_last_of_other(self, caller: Caller) -> bool:
         """Refuse the last request of the caller with the most waiting requests. Returns False if that is `caller`.
@@ -155,7 +159,7 @@ class FairSemaphore:
         longest = max(self.queues, key=lambda other: len(self.queues[other]), default=caller)
         if longest == caller or len(self.queues[longest]) <= len(self.queues.get(caller, ())) + 1:
             return False
-        self.give_up(longest, self.queues[longest][-1])
+        self.give_up(longest, next(reversed(self.queues[longest])))
         return True
 
     def release(self, caller: Caller, lane: str = "") -> None:
@@ -184,11 +188,11 @@ class FairSemaphore:
 
         Its caller has the fewest slots; among equals, its turn is next.
         """
-        for caller in sorted(self.queues, key=self.slots_of):
-            for waiter in self.queues[caller]:
-                if self.has_slot_for(waiter.lane):
-                    return caller, waiter
-        return None
+        lanes = {lane for lane in self.waiting_lanes if self.has_slot_for(lane)}
+        if not lanes:  # without a look at the requests, of which many may wait
+            return None
+        callers = sorted(self.queues, key=self.slots_of)
+        return next((caller, waiter) for caller in callers for waiter in self.queues[caller] if waiter.lane in lanes)
 
     def slots_of(self, caller: Caller) -> int:
         return self.callers.get(caller, 0)

@@ -301,3 +301,24 @@ async def test_a_request_of_another_lane_does_not_wait_behind_those_of_a_full_la
     for _ in range(4):
         slots.release("any", "/full")
     assert await asyncio.gather(*waiting) == [True, True]
+
+
+async def test_a_slot_is_passed_on_without_a_look_at_each_request_that_waits() -> None:
+    class Counted(FairSemaphore):
+        looks = 0
+
+        def has_slot_for(self, lane: str) -> bool:
+            self.looks += 1
+            return super().has_slot_for(lane)
+
+    slots = Counted(6, 1000, share=2)
+    while slots.take("any", "/full"):
+        pass
+    waiting = [asyncio.create_task(slots.wait("any", TIMEOUT_SECONDS, "/full")) for _ in range(1000)]
+    await asyncio.sleep(0)
+    slots.looks = 0
+    slots.release("any", "/full")
+    assert await asyncio.wait_for(waiting[0], TIMEOUT_SECONDS)
+    assert slots.looks < 10
+    for task in waiting:
+        task.cancel()
