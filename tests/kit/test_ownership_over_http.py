@@ -8,10 +8,10 @@ from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
 from sqlmodel import col, func, select
 
-from kit import Body, Database, ReadSession, Service, Session, Updated, Who, allowing, change_many
+from kit import Body, Database, Id, ReadSession, Service, Session, Updated, Who, allowing, change_many, found
 from tests.engines import url_for
 from tests.kit import bookshop
-from tests.kit.bookshop import Member, Note, NoteRead, NoteUpdate
+from tests.kit.bookshop import Member, Note, NoteCreate, NoteRead, NoteUpdate
 from tests.kit.probes import read
 from tests.kit.service import clear, create_runtime, create_service, join
 from tests.people import Person
@@ -55,6 +55,15 @@ async def stream_notes(session: ReadSession) -> StreamingResponse:
 
 private.get("/{note_id}", response_model=NoteRead)(bookshop.read_note)
 private.patch("/{note_id}", response_model=NoteRead)(bookshop.update_note)
+
+
+@private.put("/{note_id}", response_model=NoteRead)
+async def replace_note(note_id: Id, new: NoteCreate, session: Session) -> Note:
+    note = found(await session.get(Note, note_id))
+    note.sqlmodel_update(new.model_dump())
+    return note
+
+
 private.delete("/{note_id}", status_code=204)(bookshop.delete_note)
 
 
@@ -137,6 +146,15 @@ async def test_notes_cannot_be_given_away_or_taken(people: People) -> None:
         ("PATCH", "bulk", {"ids": [note["id"]], "changes": {"owner_id": bob.id}}),
     ):
         assert (await ann.client.request(method, f"/private-notes/{path}", json=body)).status_code == 403
+
+
+async def test_a_superuser_who_replaces_a_row_without_its_owner_becomes_the_owner(people: People) -> None:
+    ann, _, superuser = people
+    (note,) = await read(ann.client, "/private-notes/")
+    path = f"/private-notes/{note['id']}"
+    kept = await superuser.client.put(path, json={"text": "x", "fine": "0.00", "owner_id": ann.id})
+    taken = await superuser.client.put(path, json={"text": "x", "fine": "0.00"})
+    assert (kept.json()["owner_id"], taken.json()["owner_id"]) == (ann.id, superuser.id)
 
 
 async def test_conditions_streams_and_concurrent_queries_find_the_rows_of_the_caller(people: People) -> None:
