@@ -12,8 +12,8 @@ from kit.query.list_query import ListQuery
 
 ORDER = ("limit", "sort", "q", "include", "include_limit", "fields", "count", "cursor", "offset")  # then the filters
 IF_NONE_MATCH = "Respond with a 304 if the ETag is one of these."
-NOT_EXISTING = "`*`: store nothing if another row has a unique value of the new one; then a 412."
-OTHER_VERSION = "Change nothing if the row has this version, or if it exists (`*`); then a 412."
+NOT_EXISTING = "`*`: respond with a 412, and store nothing, if another row has a unique value of the new row."
+OTHER_VERSION = "Respond with a 412, and change nothing, if the row has this version, or if it exists (`*`)."
 IF_MATCH = 'Change the row only if it has this version, as in `"3"`, or any version (`*`); otherwise a 412.'
 TAGS = TEXT | {"pattern": f"^(\\*|{TAG}(, *{TAG})*)$", "examples": ['"3"']}
 """The schema of preconditions. It is not used for a read, where a malformed `If-None-Match` is no error."""
@@ -59,4 +59,4 @@ def sort_as_text(parameter: Json, fields: list[str]) -> Json:
     more = 2 * len(fields) - 1  # no pattern can express that a repeated field is refused
     schema = TEXT | {"pattern": f"^{term}(,{term}){{0,{more}}}$", "examples": [example]}
     plain = {key: part for key, part in parameter.items() if key != "explode"}
-    return plain | {"description": f"In this order, as in `{example}`: {parameter['description']}", "schema": schema}
+    return plain | {"description": f"The order, as in `{example}`: {parameter['description']}", "schema": schema}

@@ -55,7 +55,9 @@ Batch = Annotated[
 """A body of 1 to 1,000 elements. An invalid element is an `InvalidElement`, which `create_many` reports."""
 OnError = Annotated[
     Literal["abort", "skip"],
-    Query(description="`abort`: all or nothing. `skip`: leave out what fails, and answer 207 with both."),
+    Query(
+        description="`abort`: create all elements or none. `skip`: skip the elements that fail, and respond with a 207."
+    ),
 ]
 
 

@@ -49,7 +49,7 @@ async def refuse_deleted_parents(
 class DeletableQuery(ListQuery):
     """A list query for rows that are not deleted; with the parameter `deleted=true`, for deleted ones."""
 
-    extras = (Parameter("deleted", YesNo, "`true`: what is deleted, instead of what is not."),)
+    extras = (Parameter("deleted", YesNo, "`true`: the deleted rows instead of the others."),)
 
     def narrowed(self, statement: Statement) -> Statement:
         shown = is_not_deleted(self.model)  # type: ignore[arg-type]  # a table of both kinds

@@ -77,17 +77,17 @@ def startswith(column: Column, text: str) -> ColumnElement[bool]:
 
 OPERATORS: dict[str, tuple[Callable[[Column, Any], ColumnElement[bool]], str]] = {
     "": (eq, "Equal to this."),
-    "ne": (lambda column, value: column.is_distinct_from(value), "Not this; null is not either."),
+    "ne": (lambda column, value: column.is_distinct_from(value), "Not equal to this, or null."),
     "lt": (lt, "Less than this."),
     "lte": (le, "At most this."),
     "gt": (gt, "Greater than this."),
     "gte": (ge, "At least this."),
-    "in": (is_in, f"One of at most {MAX_VALUES}, separated by commas."),
-    "contains": (contains, "Containing this text, in this case."),
-    "startswith": (startswith, "Starting with this text, in this case."),
+    "in": (is_in, f"Equal to one of these: at most {MAX_VALUES} values, separated by commas."),
+    "contains": (contains, "Contains this text; upper and lower case differ."),
+    "startswith": (startswith, "Starts with this text; upper and lower case differ."),
     "isnull": (
         lambda column, null: column.is_(None) if null else column.is_not(None),
-        "`true`: null, `false`: not.",
+        "`true`: null. `false`: not null.",
     ),
 }
 """The operators of filters by suffix, each with the function for its condition, and its description."""

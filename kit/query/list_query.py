@@ -120,30 +120,30 @@ class ListQuery:
         sorts = dict.fromkeys(["id", *cls.sorts])
         orders = [sign + name for name in sorts for sign in ("", "-")]
         yield Parameter(
-            "limit", integer(1, MAX_LIMIT), f"At most so many rows: 1 to {MAX_LIMIT}, or {MAX_LIMIT} if left out."
+            "limit", integer(1, MAX_LIMIT), f"The maximum number of rows: 1 to {MAX_LIMIT}; by default {MAX_LIMIT}."
         )
-        yield Parameter("offset", integer(0, MAX_OFFSET), "Skip so many rows; `Link` leads through a long list.")
+        yield Parameter("offset", integer(0, MAX_OFFSET), "The number of rows to skip. For long lists, follow `Link`.")
         yield Parameter(
             "cursor",
             CURSOR,
-            "Where the page starts: from the `Link` of the page before, with the same `sort`.",
+            "The start of the page, from the `Link` of the previous page with the same `sort`.",
         )
-        yield Parameter("sort", names(orders), "`-` for descending; null is last; the id decides between equals.", True)
-        described = "`true` adds `X-Total-Count`; `estimated`, over 10,000 rows, `X-Total-Count-Estimate`."
+        described = "`-` for descending; null is last; rows with equal values are sorted by id."
+        yield Parameter("sort", names(orders), described, True)
+        described = "`true` adds `X-Total-Count`. `estimated` adds `X-Total-Count-Estimate` for more than 10,000 rows."
         yield Parameter("count", YesNoEstimated, described)
         if cls.search:
-            yield Parameter("q", PART, f"Part of {' or '.join(f'`{name}`' for name in cls.search)}, in whatever case.")
+            yield Parameter("q", PART, f"A part of {' or '.join(f'`{name}`' for name in cls.search)}, ignoring case.")
 
     @classmethod
     def shaping_parameters(cls) -> Iterator[Parameter]:
-        yield Parameter(
-            "fields", names((*cls.read.model_fields, *cls.read.model_computed_fields)), "Only these fields.", True
-        )
+        fields = (*cls.read.model_fields, *cls.read.model_computed_fields)
+        yield Parameter("fields", names(fields), "The fields of the response; by default all.", True)
         yield from cls.extras
         if cls.includes:
-            yield Parameter("include", names(tuple(cls.includes)), "Embed these related things.", True)
+            yield Parameter("include", names(tuple(cls.includes)), "The related rows to embed.", True)
         if any(is_list_of(cls.model, name) for name in cls.includes):
-            described = f"Embed at most so many of a list: 1 to {MAX_RELATED}, or {MAX_RELATED} if left out."
+            described = f"The maximum number of rows in an embedded list: 1 to {MAX_RELATED}; by default {MAX_RELATED}."
             yield Parameter("include_limit", integer(1, MAX_RELATED), f"{described} `…_next` leads to the rest.")
 
     def __init__(self, request: Request) -> None:

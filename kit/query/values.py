@@ -44,15 +44,16 @@ def in_years_of_four_digits(time: datetime) -> datetime:
     return time
 
 
-def written(pattern: re.Pattern[str], kind: LiteralString) -> BeforeValidator:
+def written(pattern: re.Pattern[str], kind: LiteralString, wanted: LiteralString) -> BeforeValidator:
     """Return a validator that refuses text in other notations, which pydantic accepts: `1_0` for 10, or Unix times.
 
-    `kind` is the type of the error.
+    `kind` is the type of the error, and `wanted` the end of its message.
     """
+    message: LiteralString = f"Input should be {wanted}"
 
     def check(value: object) -> object:
         if isinstance(value, str) and not pattern.fullmatch(value):
-            raise PydanticCustomError(kind, "Input is not in the notation of its type")
+            raise PydanticCustomError(kind, message)
         return value
 
     return BeforeValidator(check)
@@ -64,7 +65,7 @@ def whole_moment(value: object) -> object:
         return value
     match = RFC_3339.fullmatch(value)
     if match is None:
-        raise PydanticCustomError("datetime_parsing", "Input is not written as its type is")
+        raise PydanticCustomError("datetime_parsing", "Input should be a time as in 2026-01-31T12:00:00Z, or a date")
     day, clock, offset = match.group("date", "clock", "offset")
     return f"{day}T{clock}{offset.replace(' ', '+')}" if clock else f"{day}T00:00:00Z"
 
@@ -77,7 +78,7 @@ def in_range(value: object) -> object:
         raise PydanticCustomError("number_range", OUT_OF_RANGE) from None
 
 
-only_integers = written(INTEGER, "int_parsing")
+only_integers = written(INTEGER, "int_parsing", "an integer in decimal digits")
 YesNo = Annotated[bool, BeforeValidator(yes_or_no), pydantic.WithJsonSchema({"type": "boolean"})]
 ESTIMATED: dict[str, Any] = {"anyOf": [{"type": "boolean"}, {"const": "estimated"}]}
 YesNoEstimated = Annotated[bool | str, BeforeValidator(yes_no_or_estimated), pydantic.WithJsonSchema(ESTIMATED)]
@@ -88,11 +89,13 @@ PLAIN: dict[str, Any] = {
     "email": Phrase,
     "boolean": YesNo,
     "datetime": Time,
-    "number": Annotated[float, BeforeValidator(in_range), written(FLOAT, "float_parsing")],
-    "date": Annotated[date, written(re.compile(DATE), "date_parsing")],
-    "time": Annotated[time, written(re.compile(CLOCK), "time_parsing")],
+    "number": Annotated[float, BeforeValidator(in_range), written(FLOAT, "float_parsing", "a number as in 1.5 or 1e6")],
+    "date": Annotated[date, written(re.compile(DATE), "date_parsing", "a date as in 2026-01-31")],
+    "time": Annotated[time, written(re.compile(CLOCK), "time_parsing", "a time as in 12:00:00")],
     "duration": Annotated[
-        timedelta, written(re.compile(DURATION), "time_delta_parsing"), AfterValidator(storable_duration)
+        timedelta,
+        written(re.compile(DURATION), "time_delta_parsing", "a duration as in PT1H30M"),
+        AfterValidator(storable_duration),
     ],
 }
 
@@ -109,7 +112,9 @@ def decimal(whole: int, places: int) -> Any:
     bounds = pydantic.Field(max_digits=whole + places, decimal_places=places)
     fraction = rf"(\.[0-9]{{1,{places}}})?" if places else ""
     schema = {"type": "string", "format": "decimal", "pattern": rf"^-?[0-9]{{1,{whole}}}{fraction}$"}
-    return Annotated[Decimal, bounds, written(DECIMAL, "decimal_parsing"), pydantic.WithJsonSchema(schema)]
+    return Annotated[
+        Decimal, bounds, written(DECIMAL, "decimal_parsing", "a decimal as in 9.99"), pydantic.WithJsonSchema(schema)
+    ]
 
 
 def value_type(shape: Shape, column: TypeEngine[Any]) -> Any:

@@ -1,6 +1,7 @@
 """Values of query parameters: lists in several parts, commas within values, times in short, text in composed form."""
 
-from datetime import UTC, datetime, timedelta
+import re
+from datetime import UTC, date, datetime, timedelta
 from ipaddress import IPv6Address, IPv6Network
 from typing import Any
 
@@ -114,3 +115,13 @@ def test_an_address_with_a_zone_is_refused(kind: Any, text: str) -> None:
     assert str(adapter.validate_python("2001:DB8::")).startswith("2001:db8::")
     with pytest.raises(ValidationError, match="without a zone"):
         adapter.validate_python(text)
+
+
+@pytest.mark.parametrize(
+    ("kind", "example"),
+    [(int, "decimal digits"), (float, "1.5"), (date, "2026-01-31"), (datetime, "2026-01-31T12:00:00Z")],
+)
+def test_the_message_for_a_value_in_another_notation_has_an_example(kind: Any, example: str) -> None:
+    adapter = TypeAdapter(value_type(shape_of(kind), Integer()))
+    with pytest.raises(ValidationError, match=f"Input should be .*{re.escape(example)}"):
+        adapter.validate_python("tomorrow")
