@@ -68,13 +68,13 @@ def conditions_of(entity: type[Entity], state: ORMExecuteState) -> Iterator[Colu
     is_by_id = (
         bool(sets)
         and state.execution_options.get("dml_strategy", "auto") in ("auto", "bulk")
-        and all("id" in one for one in sets)
+        and all("id" in values for values in sets)
     )
     if not is_by_id or statement.whereclause is not None:
         raise OwnershipError(
             "A restricted session checks an UPDATE with many parameters by the id of each, without where()."
         )
-    for ids in chunks([one["id"] for one in sets]):
+    for ids in chunks([values["id"] for values in sets]):
         yield table_of(entity).c.id.in_(ids)
 
 

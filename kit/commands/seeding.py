@@ -44,7 +44,7 @@ class Target:
     @property
     def parents(self) -> set[str]:
         """The other tables to which the fields refer."""
-        texts = [str(one) for info in self.model.model_fields.values() for one in examples_of(info)]
+        texts = [str(example) for info in self.model.model_fields.values() for example in examples_of(info)]
         return {found for text in texts for found in PLACEHOLDER.findall(text)} - {self.table}
 
     def bodies(self, number: int, parents: Mapping[str, list[Any]], start: int) -> list[Json]:
@@ -62,7 +62,8 @@ class Target:
         if isinstance(example, str) and (found := PLACEHOLDER.fullmatch(example)):
             known = parents.get(found[1], [])
             return random.choice(known) if known else None  # noqa: S311  no secret
-        return next((one for one in varied(example, number) if self.accepts(name, one)), example)
+        accepted = (value for value in varied(example, number) if self.accepts(name, value))
+        return next(accepted, example)
 
     def accepts(self, name: str, value: Any) -> bool:
         """Return whether a field of the model may have this value."""
@@ -155,7 +156,7 @@ async def fill(app: Service, target: Target, rows: int, parents: Mapping[str, li
     for start in range(0, rows, size):
         bodies = target.bodies(min(size, rows - start), parents, number + start)
         made = await create(app, target.path, bodies)
-        target.ids += [one["id"] for one in made][: MAX_PARENTS - len(target.ids)]
+        target.ids += [row["id"] for row in made][: MAX_PARENTS - len(target.ids)]
         created += len(made)
         progress.step(len(bodies))
     progress.end()

@@ -206,7 +206,9 @@ def ignore_search(context: AutogenContext, found: ops.UpgradeOps, _: Any) -> Pri
     found.ops[:] = [op for op in found.ops if not (isinstance(op, ops.DropTableOp) and op.table_name in parts)]
     for op in found.ops:
         if isinstance(op, ops.ModifyTableOps):
-            op.ops[:] = [one for one in op.ops if not (isinstance(one, ops.DropIndexOp) and one.index_name in parts)]
+            op.ops[:] = [
+                part for part in op.ops if not (isinstance(part, ops.DropIndexOp) and part.index_name in parts)
+            ]
     found.ops[:] = [op for op in found.ops if not isinstance(op, ops.ModifyTableOps) or op.ops]
     return DONE
 

@@ -52,8 +52,8 @@ class UniqueKey(NamedTuple):
 def unique_keys(entity: type[Entity]) -> list[UniqueKey]:
     """Return the unique keys of an entity except its primary key, sorted by column names."""
     mapper, table = inspect(entity), table_of(entity)
-    found = [(tuple(one.columns), None) for one in table.constraints if isinstance(one, UniqueConstraint)]
-    found += [(tuple(one.columns), one) for one in table.indexes if one.unique and not has_expressions(one)]  # type: ignore[misc]
+    found = [(tuple(part.columns), None) for part in table.constraints if isinstance(part, UniqueConstraint)]
+    found += [(tuple(index.columns), index) for index in table.indexes if index.unique and not has_expressions(index)]  # type: ignore[misc]
     return [
         UniqueKey(tuple(mapper.get_property_by_column(column).key for column in columns), columns, index)
         for columns, index in sorted(found, key=lambda pair: [column.name for column in pair[0]])
@@ -64,8 +64,8 @@ def unique_keys(entity: type[Entity]) -> list[UniqueKey]:
 def has_several_keys(entity: type[Entity]) -> bool:
     """Return whether no order of rows suits all unique keys: there are several, or one on expressions or ranges."""
     table = table_of(entity)
-    others: list[Any] = [one for one in table.indexes if one.unique and has_expressions(one)]
-    others += [one for one in table.constraints if isinstance(one, ExcludeConstraint)]
+    others: list[Any] = [index for index in table.indexes if index.unique and has_expressions(index)]
+    others += [part for part in table.constraints if isinstance(part, ExcludeConstraint)]
     return len(unique_keys(entity)) + len(others) > 1 or bool(others)
 
 

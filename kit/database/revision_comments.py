@@ -42,9 +42,9 @@ def renames_to(op: ops.ModifyTableOps, new: Column[Any]) -> Iterator[tuple[str, 
             yield name, f"make migration RENAME={name}:{new.name}"
 
 
-def same_kind(one: TypeEngine[Any], other: TypeEngine[Any]) -> bool:
+def same_kind(first: TypeEngine[Any], other: TypeEngine[Any]) -> bool:
     """Return whether two column types have the same Python type."""
-    kinds = [python_type_of(getattr(type_, "impl_instance", type_)) for type_ in (one, other)]
+    kinds = [python_type_of(getattr(type_, "impl_instance", type_)) for type_ in (first, other)]
     return kinds[0] is kinds[1]
 
 

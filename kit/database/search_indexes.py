@@ -40,10 +40,10 @@ def wanted_indexes(connection: Connection) -> dict[str, SearchIndex]:
     """Return the search indexes that the models declare, by table, if the table and the columns exist."""
     inspector: Any = inspect(connection)
     there = set(inspector.get_table_names())
-    wished = [index for index in map(wanted_of, known_tables().values()) if index and index.table in there]
+    wanted = [index for index in map(wanted_of, known_tables().values()) if index and index.table in there]
     return {
         index.table: index
-        for index in wished
+        for index in wanted
         if {column["name"] for column in inspector.get_columns(index.table)}.issuperset(index.columns)
     }
 

@@ -58,7 +58,7 @@ class SearchIndex:
     def fts5(self) -> dict[str, str]:
         """Return the statements for SQLite that create the FTS5 table, its companions and the triggers, by name."""
         table, changes = quoted(self.table), quoted(self.changes)
-        differs = " OR ".join(f"old.{quoted(one)} IS NOT new.{quoted(one)}" for one in self.columns)
+        differs = " OR ".join(f"old.{quoted(name)} IS NOT new.{quoted(name)}" for name in self.columns)
         changed = {
             "insert": (f"INSERT ON {table}", "SELECT new.rowid"),
             "update": (

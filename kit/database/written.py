@@ -83,7 +83,7 @@ def column_of_argument(message: str, statement: str) -> str | None:
     """Return the column for whose argument a message says that it is not valid; None if it is not that of a column."""
     found = ARGUMENT.search(message)
     assignments = assignments_of(numbered(statement)) if found and WRITES.match(statement) else ()
-    numbers = {name: [int(one) for one in re.findall(r"\$(\d+)", expression)] for name, expression in assignments}
+    numbers = {name: [int(number) for number in re.findall(r"\$(\d+)", expression)] for name, expression in assignments}
     count = max((number for each in numbers.values() for number in each), default=0)
     if found is None or count == 0:
         return None

@@ -114,8 +114,8 @@ async def fast_page(session: ReadSession, query: ListQuery, statement: Select[An
 
 def _bare(statements: Sequence[Select[Any]], query: ListQuery) -> Sequence[Select[Any]]:
     """Return the statements without their loader options; nothing if one of them is not plain."""
-    bare = {one: _without_options(one, query) for one in dict.fromkeys(statements)}
-    found = [one for statement in statements if (one := bare[statement]) is not None]
+    bare = {statement: _without_options(statement, query) for statement in dict.fromkeys(statements)}
+    found = [plain for statement in statements if (plain := bare[statement]) is not None]
     return found if len(found) == len(statements) else ()
 
 

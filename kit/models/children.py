@@ -26,17 +26,17 @@ def listen_to_relationship(entity: type[Entity], name: str, attribute: Queryable
     if not isinstance(relationship, RelationshipProperty):
         return
 
-    def one(_: object, value: object, *__: object) -> object:
+    def converted(_: object, value: object, *__: object) -> object:
         if relationship.viewonly:
             raise TypeError(f"{entity.__name__}.{name} is viewonly, so nothing would be stored: set the foreign key.")
         return row_of(relationship.mapper.class_, value)
 
-    def many(target: object, values: list[Any], *_: object, **__: object) -> None:
-        values[:] = [one(target, value) for value in values]
+    def convert_all(target: object, values: list[Any], *_: object, **__: object) -> None:
+        values[:] = [converted(target, value) for value in values]
 
-    event.listen(attribute, "set", one, retval=True)
-    event.listen(attribute, "append", one, retval=True)
-    event.listen(attribute, "bulk_replace", many)
+    event.listen(attribute, "set", converted, retval=True)
+    event.listen(attribute, "append", converted, retval=True)
+    event.listen(attribute, "bulk_replace", convert_all)
 
 
 def row_of(kind: type[Any], value: object) -> object:

@@ -58,26 +58,26 @@ def refuse_twice(query: Any, parameters: Sequence[str]) -> None:
 def errors(query: Any) -> Iterator[str]:
     model, fields = query.model, query.model.model_fields
     terms = query.default_sort.split(",")
-    wishes = {
+    declarations = {
         "filters": query.filters, "sorts": query.sorts, "search": query.search,
         "default_sort": [term.removeprefix("-") for term in terms],
     }  # fmt: skip
-    for wish, names in wishes.items():
+    for declaration, names in declarations.items():
         for name in names:
             if name not in fields:
                 known = ", ".join(fields)
-                yield f"{query.__name__}.{wish} names {name!r}, which {model.__name__} has not: it has {known}."
-            elif error := error_of(shape_of(model, name), wish):
-                yield f"{query.__name__}.{wish} names {name!r}, {error}: remove it there."
+                yield f"{query.__name__}.{declaration} names {name!r}: the fields of {model.__name__} are {known}."
+            elif error := error_of(shape_of(model, name), declaration):
+                yield f"{query.__name__}.{declaration} names {name!r}, {error}: remove it there."
 
 
-def error_of(shape: Shape, wish: str) -> str | None:
-    """Return why a field of this shape cannot be named in the declaration `wish`, such as `filters`; None if it can."""
+def error_of(shape: Shape, declaration: str) -> str | None:
+    """Return why a field of this shape cannot be named in a declaration, such as `filters`; None if it can."""
     kind = shape.kind or f"of type {getattr(shape.plain, '__name__', shape.plain)}"
-    if wish == "filters" and not operators_of(shape):
-        return f"which is {kind} and never null, so that no filter could compare it"
-    if wish in ("sorts", "default_sort") and shape.kind not in SORTED:
+    if declaration == "filters" and not operators_of(shape):
+        return f"which is {kind} and never null, so that it cannot be filtered"
+    if declaration in ("sorts", "default_sort") and shape.kind not in SORTED:
         return f"which is {kind}, and has no order"
-    if wish == "search" and shape.kind not in SEARCHED:
-        return f"which is {kind}, and no text"
+    if declaration == "search" and shape.kind not in SEARCHED:
+        return f"which is {kind}, not text"
     return None

@@ -78,7 +78,7 @@ def embedded(row: object, relationship: str, read: type[Read]) -> Any:
     """Return the related row, or the list of related rows, as instances of the read variant."""
     related = getattr(row, relationship)
     if isinstance(related, list):
-        return [read.of(one) for one in related]
+        return [read.of(part) for part in related]
     return None if related is None else read.of(related)
 
 

@@ -111,8 +111,8 @@ def operators_of(shape: Shape) -> Sequence[str]:
 def filters_of(model: type[BaseModel], name: str) -> Iterator[tuple[Parameter, str]]:
     """Yield a parameter and its operator for each filter of a field."""
     shape = shape_of_field(model.model_fields[name])
-    one: Any = value_type(shape, getattr(model, name).type)
-    equal = normalized(one, model, name)
+    plain: Any = value_type(shape, getattr(model, name).type)
+    equal = normalized(plain, model, name)
     others = {
         **dict.fromkeys(("", "ne"), equal),
         "in": comma_separated(equal, MAX_VALUES),
@@ -120,6 +120,6 @@ def filters_of(model: type[BaseModel], name: str) -> Iterator[tuple[Parameter, s
         **dict.fromkeys(LIKE, Phrase),
     }
     for operator in operators_of(shape):
-        kind = others.get(operator, one)
+        kind = others.get(operator, plain)
         key = f"{name}__{operator}" if operator else name
         yield Parameter(key, kind, OPERATORS[operator][1], operator == "in"), operator

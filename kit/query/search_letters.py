@@ -18,17 +18,19 @@ CASED = (*range(0x80, 0x2E00), *range(0xA640, 0xAC00), *range(0xFB00, 0xFB18), *
 """The code points of the Unicode blocks with upper and lower case letters."""
 
 
-def is_known_in(wished: str) -> Callable[[str], bool]:
-    """Return a function that tells whether FTS5 finds a letter of the text `wished`."""
-    missed = UNKNOWN if wished.isascii() else UNKNOWN | other_letters().missed
+def is_known_in(substring: str) -> Callable[[str], bool]:
+    """Return a function that tells whether FTS5 finds a letter of the folded text `substring`."""
+    missed = UNKNOWN if substring.isascii() else UNKNOWN | other_letters().missed
     return lambda letter: letter not in missed
 
 
-def is_exact(wished: str) -> bool:
-    """Return whether FTS5 finds exactly the texts that contain `wished`, a folded text."""
-    if wished.isascii():
-        return END not in wished
-    return INEXACT.isdisjoint(wished) and not any(letter in letters for letters in other_letters() for letter in wished)
+def is_exact(substring: str) -> bool:
+    """Return whether FTS5 finds exactly the texts that contain `substring`, a folded text."""
+    if substring.isascii():
+        return END not in substring
+    return INEXACT.isdisjoint(substring) and not any(
+        letter in letters for letters in other_letters() for letter in substring
+    )
 
 
 class OtherLetters(NamedTuple):

@@ -48,15 +48,15 @@ def found_in(
     if not fields:  # all of them are private
         return false()
     columns = [getattr(model, name) for name in fields]
-    wished = str(fold(text))
+    substring = str(fold(text))
     if not database.is_sqlite:
-        contains = folded_like if by_index and has_trigram(wished) else folded_contains
-        return or_(*(contains(one, wished) for one in columns))
+        contains = folded_like if by_index and has_trigram(substring) else folded_contains
+        return or_(*(contains(column, substring) for column in columns))
     index = index_of(database, model, fields) if by_index else None
-    rows = None if index is None else rows_found(index, fields, wished)
-    if index is not None and rows is not None and is_exact(wished):
-        return is_among(model, rows_containing(model, index, rows, fields, wished))
-    compared = or_(*(sqlite_contains(one, wished) for one in columns))
+    rows = None if index is None else rows_found(index, fields, substring)
+    if index is not None and rows is not None and is_exact(substring):
+        return is_among(model, rows_containing(model, index, rows, fields, substring))
+    compared = or_(*(sqlite_contains(column, substring) for column in columns))
     return compared if index is None or rows is None else and_(is_among(model, with_changed(index, rows)), compared)
 
 
@@ -65,13 +65,13 @@ def prefilters(database: Database, model: type[Entity], field: str, text: str) -
 
     They are true for further rows too, as in another case. The filter itself has to be added. None without an index.
     """
-    wished, index = str(fold(text)), wanted_of(inspect(model).local_table)
+    substring, index = str(fold(text)), wanted_of(inspect(model).local_table)
     if index is None or field not in index.columns:
         return []
     if not database.is_sqlite:
-        return [folded_like(getattr(model, field), wished)] if has_trigram(wished) else []
+        return [folded_like(getattr(model, field), substring)] if has_trigram(substring) else []
     usable = index_of(database, model, [field])
-    rows = None if usable is None else rows_found(usable, [field], wished)
+    rows = None if usable is None else rows_found(usable, [field], substring)
     return [] if usable is None or rows is None else [is_among(model, with_changed(usable, rows))]
 
 
@@ -82,15 +82,15 @@ def index_of(database: Database, model: type[Entity], fields: Sequence[str]) -> 
     return index if usable else None
 
 
-def folded_like(text: Any, wished: str) -> ColumnElement[bool]:
+def folded_like(text: Any, substring: str) -> ColumnElement[bool]:
     """Return the condition for PostgreSQL that a text contains another, which can use the search index."""
-    condition: ColumnElement[bool] = func.fold(text).like(literal(f"%{escaped(wished)}%", String))
+    condition: ColumnElement[bool] = func.fold(text).like(literal(f"%{escaped(substring)}%", String))
     return condition
 
 
-def folded_contains(text: Any, wished: str) -> ColumnElement[bool]:
+def folded_contains(text: Any, substring: str) -> ColumnElement[bool]:
     """Return the condition that a text contains another, which uses no index, by a call of `fold` for each row."""
-    return func.strpos(func.fold(text), literal(wished, String)) > 0
+    return func.strpos(func.fold(text), literal(substring, String)) > 0
 
 
 def escaped(text: str) -> str:
@@ -108,32 +108,32 @@ def runs(text: str, belongs: Any) -> Iterator[str]:
     return iter("".join(letter if belongs(letter) else "\0" for letter in text).split("\0"))
 
 
-def sqlite_contains(text: Any, wished: str) -> ColumnElement[bool]:
+def sqlite_contains(text: Any, substring: str) -> ColumnElement[bool]:
     """Return the condition for SQLite that a text contains another, by GLOB, without calls of Python for each row.
 
     GLOB does not distinguish the characters `SAME_IN_GLOB`, so a text with one of them is compared by `fold` too.
     """
     value = text
-    for letter, other in EXPANDED.items() if "s" in wished else ():
+    for letter, other in EXPANDED.items() if "s" in substring else ():
         value = func.replace(value, letter, other)
-    condition: ColumnElement[bool] = value.op("GLOB", is_comparison=True)(literal(glob_of(wished), String))
-    return condition if SAME_IN_GLOB.isdisjoint(wished) else and_(condition, folded_contains(text, wished))
+    condition: ColumnElement[bool] = value.op("GLOB", is_comparison=True)(literal(glob_of(substring), String))
+    return condition if SAME_IN_GLOB.isdisjoint(substring) else and_(condition, folded_contains(text, substring))
 
 
-def rows_found(index: SearchIndex, fields: Sequence[str], wished: str) -> Select[Any] | None:
+def rows_found(index: SearchIndex, fields: Sequence[str], substring: str) -> Select[Any] | None:
     """Return the SELECT of the rowids that FTS5 finds for a folded text; None if it cannot find them."""
-    if not wished:  # every row contains it
+    if not substring:  # every row contains it
         return None
-    find = rows_with_prefix if len(wished) < SHORTEST else rows_matching
-    return find(index, fields, wished)
+    find = rows_with_prefix if len(substring) < SHORTEST else rows_matching
+    return find(index, fields, substring)
 
 
-def rows_matching(index: SearchIndex, fields: Sequence[str], wished: str) -> Select[Any] | None:
+def rows_matching(index: SearchIndex, fields: Sequence[str], substring: str) -> Select[Any] | None:
     """Return the SELECT of the rowids with the trigrams of a text; None if the text has none.
 
-    The result is exact if `is_exact(wished)`, except for rows in the table of changes.
+    The result is exact if `is_exact(substring)`, except for rows in the table of changes.
     """
-    known = [part for part in runs(wished, is_known_in(wished)) if len(part) >= SHORTEST]
+    known = [part for part in runs(substring, is_known_in(substring)) if len(part) >= SHORTEST]
     if not known:
         return None
     columns = " ".join(quoted(f"of_{name}") for name in fields)
@@ -143,13 +143,13 @@ def rows_matching(index: SearchIndex, fields: Sequence[str], wished: str) -> Sel
     return select(own.c.rowid).where(matching(literal(f"{{{columns}}} : ({phrases})", String)))
 
 
-def rows_with_prefix(index: SearchIndex, fields: Sequence[str], wished: str) -> Select[Any] | None:
+def rows_with_prefix(index: SearchIndex, fields: Sequence[str], substring: str) -> Select[Any] | None:
     """Return the SELECT of the rowids with a trigram that begins with a short text, as exact as `rows_matching`."""
-    if not all(map(is_known_in(wished), wished)):
+    if not all(map(is_known_in(substring), substring)):
         return None
     own = from_clause(index.terms, column("doc", Integer), column("term", String), column("col", String))
-    last = chr(ord(wished[-1]) + (0xE000 - 0xD7FF if wished[-1] == "\ud7ff" else 1))
-    first, after = literal(wished, String), literal(wished[:-1] + last, String)
+    last = chr(ord(substring[-1]) + (0xE000 - 0xD7FF if substring[-1] == "\ud7ff" else 1))
+    first, after = literal(substring, String), literal(substring[:-1] + last, String)
     is_of_field = own.c.col.in_([literal(f"of_{name}", String) for name in fields])
     return select(own.c.doc).where(own.c.term >= first, own.c.term < after, is_of_field)
 
@@ -160,7 +160,7 @@ def with_changed(index: SearchIndex, rows: Select[Any]) -> CompoundSelect[Any]:
 
 
 def rows_containing(
-    model: type[Entity], index: SearchIndex, rows: Select[Any], fields: Sequence[str], wished: str
+    model: type[Entity], index: SearchIndex, rows: Select[Any], fields: Sequence[str], substring: str
 ) -> CompoundSelect[Any]:
     """Return the SELECT of exactly the rowids whose texts contain another text.
 
@@ -171,7 +171,7 @@ def rows_containing(
     changed = table.alias("changed_rows")
     names = [getattr(model, name).property.columns[0].name for name in fields]
     rowid: Any = literal_column('"changed_rows".rowid', Integer)
-    contains = or_(*(sqlite_contains(changed.c[name], wished) for name in names))
+    contains = or_(*(sqlite_contains(changed.c[name], substring) for name in names))
     others = select(rowid).select_from(changed).where(rowid.in_(changed_rows(index)), contains)
     return union_all(rows.where(found.not_in(changed_rows(index))), others)
 
@@ -200,9 +200,9 @@ class Search(NamedTuple):
 
 def search_of(database: Database, model: type[Entity], fields: Sequence[str], text: str) -> Search | None:
     """Return the search for a text in these fields; None on PostgreSQL, or if no search index can be used."""
-    wished, index = str(fold(text)), index_of(database, model, fields) if database.is_sqlite else None
-    rows = None if index is None else rows_found(index, fields, wished)
+    substring, index = str(fold(text)), index_of(database, model, fields) if database.is_sqlite else None
+    rows = None if index is None else rows_found(index, fields, substring)
     if index is None or rows is None:
         return None
-    is_once = len(wished) >= SHORTEST and is_exact(wished)
-    return Search(rows, rows_containing(model, index, rows, fields, wished) if is_once else None)
+    is_once = len(substring) >= SHORTEST and is_exact(substring)
+    return Search(rows, rows_containing(model, index, rows, fields, substring) if is_once else None)

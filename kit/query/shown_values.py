@@ -156,8 +156,8 @@ async def _load(session: AsyncSession, rows: Iterable[Any], shown: Shown, seen: 
             await load_attributes(async_object_session(lacking[0]) or session, entity, lacking, needed.names)
         for name, parts in needed.related.items():
             await leave_out_others(session, inspect(entity).relationships[name], group)
-            found = {(id(one), parts): one for row in group for one in rows_of(vars(row).get(name))}
-            new = [one for key, one in found.items() if key not in seen]
+            found = {(id(related), parts): related for row in group for related in rows_of(vars(row).get(name))}
+            new = [related for key, related in found.items() if key not in seen]
             seen.update(found)  # a row may be related to itself
             await _load(session, new, parts, seen)
 
@@ -167,13 +167,13 @@ async def leave_out_others(session: AsyncSession, relationship: RelationshipProp
     target, name = relationship.mapper.class_, relationship.key
     if target not in FOR_OWNERS.get() or session.info.get(RESTRICTED_READS):
         return
-    ids = list({one.id for row in rows for one in rows_of(vars(row).get(name))})
+    ids = list({related.id for row in rows for related in rows_of(vars(row).get(name))})
     own: set[Any] = set()
     for start in range(0, len(ids), MAX_IDS):
         known = target.id.in_(ids[start : start + MAX_IDS])
         own.update(await session.scalars(select(target.id).where(known, own_rows_of(target))))
     for row in rows:
-        kept = [one for one in rows_of(vars(row).get(name)) if one.id in own]
+        kept = [related for related in rows_of(vars(row).get(name)) if related.id in own]
         if len(kept) < len(rows_of(vars(row).get(name))):
             set_committed_value(row, name, kept if relationship.uselist else None)
 

@@ -24,7 +24,7 @@ def without_dead_links(name: str, text: str, copied: set[str]) -> str:
 
     def is_copied(path: str) -> bool:
         whole = normal(folder / path)
-        return whole in copied or any(one.startswith(f"{whole}/") for one in copied)
+        return whole in copied or any(other.startswith(f"{whole}/") for other in copied)
 
     text = ITEM.sub(lambda item: item[0] if is_copied(item[1]) else "", text)
     text = EMPTY.sub("", text)

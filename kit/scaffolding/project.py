@@ -68,7 +68,7 @@ class Project:
             for node in self.tree.body
             if isinstance(node, ast.ImportFrom) and self.may_contain_resources(node.module)
         ]
-        return next((node for node in imports if names & {one.asname or one.name for one in node.names}), None)
+        return next((node for node in imports if names & {alias.asname or alias.name for alias in node.names}), None)
 
     @cached_property
     def names_in_main(self) -> set[str]:
@@ -76,7 +76,7 @@ class Project:
         bound: set[str] = set()
         for node in self.tree.body:
             if isinstance(node, ast.Import | ast.ImportFrom) and node is not self.imports:
-                bound |= {one.asname or one.name.partition(".")[0] for one in node.names}
+                bound |= {alias.asname or alias.name.partition(".")[0] for alias in node.names}
             elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
                 bound.add(node.name)
             elif isinstance(node, ast.Assign | ast.AnnAssign):
@@ -99,7 +99,7 @@ class Project:
     @cached_property
     def known(self) -> dict[str, KnownResource]:
         """The resources with a table, by the name of the module."""
-        return {one.module: one for path in sorted(self.modules()) for one in resources_in(path)}
+        return {resource.module: resource for path in sorted(self.modules()) for resource in resources_in(path)}
 
     def modules(self) -> Iterator[Path]:
         yield from (self.folder / self.package).glob("[!_]*.py")
@@ -158,7 +158,7 @@ def value_of(node: ast.stmt, name: str) -> ast.expr | None:
     if not isinstance(node, ast.Assign | ast.AnnAssign):
         return None
     targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-    return node.value if any(isinstance(one, ast.Name) and one.id == name for one in targets) else None
+    return node.value if any(isinstance(target, ast.Name) and target.id == name for target in targets) else None
 
 
 def parsed(path: Path) -> ast.Module:

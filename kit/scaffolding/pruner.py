@@ -97,7 +97,7 @@ class Pruner:
 
     def returns_lost(self, node: Definition) -> bool:
         """Return whether a `return` statement of a function uses a lost name outside of tuples, lists, sets, dicts."""
-        return any(isinstance(one, ast.Return) and self.uses(self.without_elements(one)) for one in ast.walk(node))
+        return any(isinstance(part, ast.Return) and self.uses(self.without_elements(part)) for part in ast.walk(node))
 
     def compound(self, node: Block) -> bool:
         header = [getattr(node, name) for name in ("test", "iter") if hasattr(node, name)]
@@ -139,7 +139,7 @@ class Pruner:
 
     def uses(self, node: ast.AST) -> bool:
         """Return whether a node uses a lost name, or a path of a removed resource."""
-        return any(self.is_lost(one) for one in self.visible(node, frozenset()))
+        return any(self.is_lost(part) for part in self.visible(node, frozenset()))
 
     def visible(self, node: ast.AST, hidden: frozenset[str]) -> Iterator[ast.AST]:
         """Yield a node and the nodes below it, except names that a function or comprehension has itself."""
@@ -155,8 +155,8 @@ class Pruner:
             return {name for part in node.generators for name in bound(part.target)}
         if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             return set()
-        fixtures = {one.name for one in self.source.tree.body if isinstance(one, Definition)}
-        parameters = {one.arg for one in ast.walk(node.args) if isinstance(one, ast.arg)} - fixtures
+        fixtures = {definition.name for definition in self.source.tree.body if isinstance(definition, Definition)}
+        parameters = {parameter.arg for parameter in ast.walk(node.args) if isinstance(parameter, ast.arg)} - fixtures
         return parameters | {name for part in node.body for name in bound(part)}
 
     def is_lost(self, node: ast.AST) -> bool:
@@ -190,11 +190,11 @@ def is_unpacking(node: ast.stmt) -> bool:
 
 
 def has_import(node: ast.stmt) -> bool:
-    return any(isinstance(one, ast.Import | ast.ImportFrom) for one in ast.walk(node))
+    return any(isinstance(part, ast.Import | ast.ImportFrom) for part in ast.walk(node))
 
 
 def bound(node: ast.AST) -> Iterator[str]:
     """Yield the names that a statement or target assigns."""
-    for one in ast.walk(node):
-        if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store):
-            yield one.id
+    for part in ast.walk(node):
+        if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store):
+            yield part.id

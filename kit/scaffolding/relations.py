@@ -72,5 +72,5 @@ def resource_of(test: str, resources: Iterable[str]) -> str | None:
     `test_stock_movement_races` is a test of `stock_movement`, and not of `stock`.
     """
     name = test.removeprefix("test_")
-    about = [one for one in resources if name == one or name.startswith(f"{one}_")]
+    about = [resource for resource in resources if name == resource or name.startswith(f"{resource}_")]
     return max(about, key=len, default=None)

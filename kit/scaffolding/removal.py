@@ -84,7 +84,7 @@ class Removal:
             node.name for node in parsed(self.relations.modules[self.name]).body if isinstance(node, ast.ClassDef)
         ]
         table = self.project.known[self.name].table if self.has_table else None
-        words = [one for one in classes if text != left] + ([rf"{table}\.\w+"] if table else [])
+        words = (classes if text != left else []) + ([rf"{table}\.\w+"] if table else [])
         return (
             any(re.search(rf"(?<![\w.])(?:{'|'.join(words)})(?!\w)", value) for value in texts(left))
             if words

@@ -95,7 +95,7 @@ class ResourceArguments:
         if found is None and self.owner:
             known = project.known.get(self.owner)
             if known is None or not known.is_user:
-                names = ", ".join(one.module for one in project.known.values() if one.is_user) or "none"
+                names = ", ".join(resource.module for resource in project.known.values() if resource.is_user) or "none"
                 raise NotWrittenError(f"OWNER={self.owner} is no resource of users, of which there are: {names}.")
             found = next((field for field in users if field.parent == known and field.relation == "owner"), None)
             if found is None:

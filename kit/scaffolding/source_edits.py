@@ -35,7 +35,7 @@ class Source:
 
     def of_statement(self, node: ast.stmt) -> Edit:
         """Return the edit that deletes the lines of a statement, with its decorators."""
-        first = min([node.lineno, *(one.lineno for one in getattr(node, "decorator_list", ()))])
+        first = min([node.lineno, *(decorator.lineno for decorator in getattr(node, "decorator_list", ()))])
         return Edit(self.starts[first - 1], self.starts[node.end_lineno or node.lineno])
 
     def of_node(self, node: ast.expr, text: str) -> Edit:

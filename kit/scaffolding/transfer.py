@@ -153,7 +153,7 @@ class Transfer:
         if name.endswith("Makefile"):
             return text
         lines = text.splitlines(keepends=True)
-        lines = [line for line in lines if not any(mentions(line, one) for one in self.excluded)]
+        lines = [line for line in lines if not any(mentions(line, path) for path in self.excluded)]
         if name.startswith((".ci/", ".github/")):
             lines = [line for line in lines if self.targets.issuperset(COMMAND.findall(line))]
         return "".join(lines)

@@ -60,11 +60,11 @@ def plural_word(word: str) -> str:
 def singular_of(name: str) -> str | None:
     """Return the singular of a name that looks like a plural; None for other names."""
     before, _, word = name.rpartition("_")
-    known = {plural: one for one, plural in IRREGULAR.items()}
+    known = {plural: singular for singular, plural in IRREGULAR.items()}
     if word not in known and (not word.endswith("s") or word.endswith(SINGULAR_IN_S)):
         return None
-    ending, one = next((pair for pair in SINGULARS if re.search(f"{pair[0]}$", word)), ("s", ""))
-    found = known.get(word) or re.sub(f"{ending}$", one, word)
+    ending, singular = next((pair for pair in SINGULARS if re.search(f"{pair[0]}$", word)), ("s", ""))
+    found = known.get(word) or re.sub(f"{ending}$", singular, word)
     return f"{before}_{found}" if before else found
 
 

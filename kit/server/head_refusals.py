@@ -61,7 +61,7 @@ def refuse(refused: Refusal, scope: Scope, path: bytes, defaults: Iterable[Heade
     head = b"HTTP/1.1 %d %b\r\n" % (status, phrase(status).encode())
     body = b"" if scope["method"] == "HEAD" else bytes(problem.body)
     note(scope["method"], status, len(body), state)
-    return head + b"".join(b"%b: %b\r\n" % one for one in headers) + b"\r\n" + body
+    return head + b"".join(b"%b: %b\r\n" % header for header in headers) + b"\r\n" + body
 
 
 def ids_of(headers: Sequence[Header]) -> dict[str, str]:
