@@ -34,7 +34,7 @@ def shell(settings: Settings) -> None:
 def fill(settings: Settings, rows: str = "1000") -> None:
     """Create this number of random rows of each resource, and print how many were created. In development only."""
     if not ROWS.fullmatch(rows):
-        raise CommandFailedError(f"ROWS={rows} is no number of rows: write ROWS=1000.")
+        raise CommandFailedError(f"ROWS={rows} is not a number of rows: write ROWS=1000.")
     if not settings.in_development:
         raise CommandFailedError("Rows are made up in development only: leave out ENVIRONMENT=production.")
     app = main.create_app(settings.model_copy(update=SEEDING))

@@ -74,7 +74,7 @@ def address_refusal(host: str, port: int, prefix: str = "") -> str | None:
         if getattr(failure, "errno", None) == errno.EADDRINUSE:
             other = port + 1 if port < MAX_PORT else port - 1
             return f"Port {port} of {host} is taken: stop what uses it, or write {prefix}PORT={other}."
-        reason = getattr(failure, "strerror", "it is no host name")
+        reason = getattr(failure, "strerror", "it is not a host name")
         return f"Nothing can listen at {host}, port {port}: {reason}. Write another {prefix}HOST= or {prefix}PORT=."
     return None
 

@@ -53,7 +53,7 @@ class Runtime:
 
 
 def runtime_of(connection: HTTPConnection) -> Runtime:
-    """Return the runtime of the application of a request or WebSocket. Raises a TypeError if it is no `Service`."""
+    """Return the runtime of the application of a request or WebSocket. Raises a TypeError if it is not a `Service`."""
     runtime = getattr(connection.scope["app"], "runtime", None)
     if not isinstance(runtime, Runtime):
         raise TypeError("This route needs an application of the class `kit.Service`: include its router there.")

@@ -34,7 +34,7 @@ def test_the_command_prints_the_options(monkeypatch: pytest.MonkeyPatch, capsys:
     monkeypatch.chdir(PROJECT)
     assert [selection.main(), selection.main("team")] == [None, None]
     assert capsys.readouterr().out.split()[-1] == "(test_team.py)or(teams)"
-    assert str(selection.main("villain")).startswith("RESOURCE=villain is no resource: the resources are category,")
+    assert str(selection.main("villain")).startswith("RESOURCE=villain is not a resource: the resources are category,")
 
 
 def test_the_tests_of_the_contract_may_be_missing(tmp_path: Path) -> None:

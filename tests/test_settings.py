@@ -148,7 +148,9 @@ def test_a_setting_is_text_in_utf_8(name: str, monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize("names", ["a b", "traceparent, é", "a\nb", "a:b"])
 def test_a_header_that_no_page_can_send_is_refused(names: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CORS_HEADERS", names)
-    with pytest.raises(SystemExit, match=r"^Setting CORS_HEADERS: has '.*', which is no name of a header: write names"):
+    with pytest.raises(
+        SystemExit, match=r"^Setting CORS_HEADERS: has '.*', which is not the name of a header: write names"
+    ):
         load()
     monkeypatch.setenv("CORS_HEADERS", "traceparent, X-Tenant, *")
     assert load().cors_headers

@@ -49,10 +49,16 @@ def is_principal(key: Any) -> bool:
 def owner_column(entity: type[Entity]) -> Column[Any]:
     """Return the column that `belongs_to` names. Raises an OwnershipError if the table does not have it."""
     if not is_field(entity, str(entity.belongs_to)):
-        raise OwnershipError(f"{entity.__name__}.belongs_to is {entity.belongs_to!r}, which is no column of its table: "
-                             f'write the name of a field, and if the column has another one, `"key": '
-                             f'"{entity.belongs_to}"` in its `sa_column_kwargs`.')  # fmt: skip
+        raise OwnershipError(not_a_column(entity, "belongs_to", str(entity.belongs_to)))
     return table_of(entity).c[str(entity.belongs_to)]
+
+
+def not_a_column(entity: type[Entity], declaration: str, name: str) -> str:
+    """Return the error message for a name in `belongs_to` or `reserved` that is not a column of the table."""
+    return (
+        f"{entity.__name__}.{declaration} names {name!r}, which is not a column of its table: write the name of a "
+        f'field, and if the column has another one, `"key": "{name}"` in its `sa_column_kwargs`.'
+    )
 
 
 def is_field(entity: type[Entity], name: str) -> bool:

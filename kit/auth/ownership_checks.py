@@ -6,7 +6,16 @@ from typing import Any
 from sqlalchemy import inspect
 from sqlalchemy.orm import configure_mappers
 
-from kit.auth.owners import OwnershipError, entities, forget_entities, is_field, is_of_users, owned_parent, table_of
+from kit.auth.owners import (
+    OwnershipError,
+    entities,
+    forget_entities,
+    is_field,
+    is_of_users,
+    not_a_column,
+    owned_parent,
+    table_of,
+)
 from kit.models.entities import Entity
 
 
@@ -34,12 +43,12 @@ def several_users() -> Iterator[str]:
 
 
 def owners_of_tables() -> Iterator[str]:
-    """Yield a message for each table that declares an owner and is no entity, so that nothing would heed it."""
+    """Yield a message for each table that declares an owner and is not an entity: it would have no effect."""
     mappers = {mapper for entity in entities() for mapper in inspect(entity).registry.mappers}
     for kind in sorted((mapper.class_ for mapper in mappers), key=str):
         if isinstance(getattr(kind, "belongs_to", None), str) and not issubclass(kind, Entity):
             yield (
-                f"{kind.__name__}.belongs_to has no effect, because {kind.__name__} is no `Entity`: write "
+                f"{kind.__name__}.belongs_to has no effect, because {kind.__name__} is not an `Entity`: write "
                 f"`class {kind.__name__}(Entity, table=True)`."
             )
 
@@ -55,10 +64,7 @@ def owner_errors(entity: type[Entity]) -> Iterator[str]:
 def reserved_errors(entity: type[Entity]) -> Iterator[str]:
     for name in entity.reserved:
         if not is_field(entity, name):
-            yield (
-                f"{entity.__name__}.reserved has {name!r}, which is no column of its table: write the name of a field, "
-                f'and if the column has another one, `"key": "{name}"` in its `sa_column_kwargs`.'
-            )
+            yield not_a_column(entity, "reserved", name)
 
 
 def unnoticed_changes(entity: type[Entity]) -> Iterator[str]:

@@ -55,7 +55,7 @@ def restore(url: URL, file: Path) -> dict[str, tuple[int, str]]:
         check(connection)
         expected = sqlite_sums(connection)
     if not expected:
-        raise CommandFailedError(f"{file} has no tables: it is no backup. Nothing was restored.")
+        raise CommandFailedError(f"{file} has no tables: it is not a backup. Nothing was restored.")
     target = Path(url.database)
     with explained(f"{target} was not restored"):
         copy(file, target, "restore")
@@ -106,6 +106,6 @@ def check(connection: sqlite3.Connection) -> None:
     try:
         (found,) = connection.execute("PRAGMA integrity_check").fetchone()
     except sqlite3.DatabaseError as failure:
-        raise CommandFailedError(f"The file is no database of SQLite: {failure}.") from None
+        raise CommandFailedError(f"The file is not a SQLite database: {failure}.") from None
     if found != "ok":
         raise CommandFailedError(f"The file is damaged: {found}.")

@@ -81,7 +81,7 @@ def former_default(
 
 
 def value_of(connection: Connection, column: Column[Any], sql: str) -> Any:
-    """Return the value of a default for both databases; None if it is no literal, or no value of the column."""
+    """Return the value of a default for both databases; None if it is not a literal, or not a value of the column."""
     if type(column.type) not in TYPES or literal_in(sql) is None:
         return None
     is_sqlite, kind = connection.dialect.name == "sqlite", column.type.compile(dialect=connection.dialect)

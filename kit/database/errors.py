@@ -46,7 +46,7 @@ class DriverFailure(Exception):  # noqa: N818  named as the others
 
 
 class OutOfRange(OverflowError):  # noqa: N818  named as `OverflowError`
-    """Raised if a parameter is a number that is too large for the driver or its column, or is no number."""
+    """Raised if a parameter is a number that is too large for the driver or its column, or that is not a number."""
 
 
 OF_VALUES = (OverflowError, InvalidOperation)

@@ -40,5 +40,5 @@ def whole_number(value: Any) -> Any:
     if value.__class__ is int or not isinstance(value, float | Decimal | str):
         return value
     if isinstance(value, str) or not isfinite(value):
-        raise OverflowError(f"{value} is no integer.")
+        raise OverflowError(f"{value} is not an integer.")
     return whole(value)

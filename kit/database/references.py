@@ -64,7 +64,7 @@ def _violated(cursor: Any, statement: str, parameters: Any) -> Iterator[Violated
 
 
 def _written(cursor: Any, table: Table, statement: str, parameters: Any) -> list[Row]:
-    """Return the values of each row that an INSERT or UPDATE writes: those that are parameters, and no expressions.
+    """Return the values of each row that an INSERT or UPDATE writes: those that are parameters, not expressions.
 
     Of an UPDATE, the other columns have the values from before it.
     """

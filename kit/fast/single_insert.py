@@ -28,7 +28,7 @@ from kit.models.entities import Entity
 
 T = TypeVar("T")
 _plain_types: set[type] = set()
-"""A cache of types that are no SQL expressions. The ORM would render an expression into the INSERT."""
+"""A cache of types that are not SQL expressions. The ORM would render an expression into the INSERT."""
 
 
 class CompiledInsert:

@@ -36,4 +36,4 @@ def is_in_bytes(value: bytes) -> bool:
 def refuse_other_name(name: str) -> None:
     """Raise a ValueError unless a header can have this name."""
     if not NAME.fullmatch(name):
-        raise ValueError(f"has {name!r}, which is no name of a header: write names as in traceparent, or *")
+        raise ValueError(f"has {name!r}, which is not the name of a header: write names as in traceparent, or *")

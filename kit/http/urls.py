@@ -1,4 +1,4 @@
-"""URLs of other servers: finds settings that are no URL of an HTTP server."""
+"""URLs of other servers: finds settings that are not the URL of an HTTP server."""
 
 from urllib.parse import urlsplit
 

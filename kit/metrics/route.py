@@ -66,7 +66,7 @@ def metrics_router(page: MetricsPage) -> APIRouter:
     """Return the router of `/metrics`."""
 
     class TokenRoute(APIRoute):
-        """A route that also accepts the metrics' token, which is no token of a user."""
+        """A route that also accepts the metrics' token, which is not the token of a user."""
 
         def get_route_handler(self) -> Serve:
             return partial(page.serve, super().get_route_handler())

@@ -54,7 +54,7 @@ def share(directory: str) -> None:
 def refuse_unusable(given: str) -> None:
     """Exit the process with a message if `given`, the folder that the environment names, cannot be used."""
     if not (Path(given).is_dir() and os.access(given, os.W_OK | os.X_OK)):
-        refuse_start(f"{VARIABLE}={given} is no folder into which this process can write: create it, or unset it.")
+        refuse_start(f"{VARIABLE}={given} is not a folder into which this process can write: create it, or unset it.")
 
 
 def is_worker() -> bool:

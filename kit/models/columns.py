@@ -89,13 +89,13 @@ class DecimalColumn(TypeDecorator[Decimal]):
     def process_bind_param(self, value: Decimal | float | str | None, dialect: Dialect) -> Any:
         """Return the value that is stored: on SQLite rounded half away from zero, as PostgreSQL does itself.
 
-        Raises an OverflowError for a value that is no finite number, or, on SQLite, has too many digits.
+        Raises an OverflowError for a value that is not a finite number, or, on SQLite, has too many digits.
         """
         if value is None:
             return None
         decimal = exact(value)
         if not decimal.is_finite():
-            raise OverflowError(f"{decimal} is no number.")
+            raise OverflowError(f"{decimal} is not a number.")
         if dialect.name != "sqlite":
             return decimal
         number = int(decimal.scaleb(self.places, EXACT).to_integral_value(ROUND_HALF_UP, EXACT))

@@ -1,4 +1,4 @@
-"""Descriptors: the attributes of a table that are no fields, and that SQLAlchemy can set.
+"""Descriptors: the attributes of a table that are not fields, and that SQLAlchemy can set.
 
 SQLModel refuses to set them, and leaves them out of the values of a new or updated row.
 """

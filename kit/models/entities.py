@@ -361,7 +361,7 @@ class Body(SQLModel):
 
 
 def are_sent(body: Body, entity: type[Entity], failure: ValidationError) -> bool:
-    """Return whether a client has sent all values that an entity refuses, so that they are no mistake of a handler."""
+    """Return whether a client has sent all values that an entity refuses, so that the handler made no mistake."""
     names = body.model_fields_set & entity.model_fields.keys()
     sent = {*names, *(name_in_bodies(entity, name) for name in names)}
     errors = failure.errors(include_url=False, include_context=False, include_input=False)

@@ -119,7 +119,7 @@ REFUSED_SETTINGS: Mapping[str, str] = {
     "allow_inf_nan": "JSON has neither NaN nor Infinity, and the databases sort them differently",
     "val_temporal_unit": "a number is neither a time nor a duration",
     "val_json_bytes": "bytes are Base64",
-    "coerce_numbers_to_str": "a number is no text: annotate a field that may be both with `int | str`",
+    "coerce_numbers_to_str": "a number is not text: annotate a field that may be both with `int | str`",
 }
 """The settings of pydantic that change which JSON is accepted, and would have no effect, each with the reason."""
 

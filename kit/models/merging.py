@@ -33,7 +33,7 @@ def merged_with(rows: tuple[object, ...]) -> Iterator[Any]:
     for row in rows:
         yield row
         state: Any = inspect(row, raiseerr=False)
-        if state is not None:  # else SQLAlchemy raises its exception for an object of no table
+        if state is not None:  # else SQLAlchemy raises its exception for an object without a table
             yield from (related for related, *_ in state.mapper.cascade_iterator("merge", state))
 
 

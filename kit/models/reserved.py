@@ -12,7 +12,7 @@ from kit.models.kinds import shape_of_field
 
 METHODS_OF_DICTIONARIES = frozenset(dir(dict))
 OF_DECLARATION = frozenset({"cls", "registry"})
-"""Names that are no attributes: `cls` is the parameter of `__new__`, and SQLAlchemy takes `registry` from a table."""
+"""Names that are not attributes: `cls` is the parameter of `__new__`, and SQLAlchemy takes `registry` from a table."""
 
 
 def is_reserved(name: str, base: type[BaseModel]) -> bool:
@@ -106,7 +106,7 @@ def refuse_flags(entity: type[BaseModel]) -> None:
         plain = shape_of_field(field).plain
         if isinstance(plain, type) and issubclass(plain, Flag) and not has_explicit_type(field):
             raise TypeError(
-                f"{entity.__name__}.{name} is a Flag, whose combinations are no members: write an `int` with "
+                f"{entity.__name__}.{name} is a Flag, whose combinations are not members: write an `int` with "
                 "`ge=0` and `le=…`, a `bool` for each member, or `sa_type=Integer` for a column without a CHECK."
             )
 

@@ -103,7 +103,7 @@ def _on_sqlite(element: PerDatabase, _: SQLCompiler, **__: Any) -> str:
 def convert_default(entity: Any, name: str, column: Column[Any], field: FieldInfo) -> None:
     """Replace the default of a column by one with the same value on both databases.
 
-    Raises a TypeError for a default that is no value of the field, or that is not known to be the same on both.
+    Raises a TypeError for a default that is not a value of the field, or that is not known to be the same on both.
     """
     default, shape = column.server_default, shape_of_field(field)
     if not isinstance(default, DefaultClause) or type(column.type) not in TYPES or shape.kind is None:
@@ -116,8 +116,8 @@ def convert_default(entity: Any, name: str, column: Column[Any], field: FieldInf
         made = of_function(shape, given) if text is None else of_value(column, field, shape, text)
     except (ValueError, ArithmeticError, ValidationError) as failure:
         raise TypeError(
-            f"{entity.__name__}.{name} has the server_default {given!r}, which is no {shape.kind} that the field "
-            f"accepts: write it as {EXAMPLES[shape.kind]}."
+            f"{entity.__name__}.{name} has the server_default {given!r}, which is not a value of the field, of "
+            f"the kind {shape.kind}: write it as {EXAMPLES[shape.kind]}."
         ) from failure
     if made is None:
         raise TypeError(

@@ -16,7 +16,7 @@ NOT_EXISTING = "`*`: respond with a 412, and store nothing, if another row has a
 OTHER_VERSION = "Respond with a 412, and change nothing, if the row has this version, or if it exists (`*`)."
 IF_MATCH = 'Change the row only if it has this version, as in `"3"`, or any version (`*`); otherwise a 412.'
 TAGS = TEXT | {"pattern": f"^(\\*|{TAG}(, *{TAG})*)$", "examples": ['"3"']}
-"""The schema of preconditions. It is not used for a read, where a malformed `If-None-Match` is no error."""
+"""The schema of preconditions. It is not used for a read, where a malformed `If-None-Match` is not an error."""
 KEY = "A key that makes the request safe to repeat: for a day, the same key gets the same response and no new effect."
 
 

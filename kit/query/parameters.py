@@ -56,7 +56,7 @@ class DeclaredParameters:
         )
 
     def check(self, request: HTTPConnection) -> None:
-        """Raise a 422 if a parameter of a request is unknown, or is repeated although it is no list."""
+        """Raise a 422 if a parameter of a request is unknown, or is repeated although it is not a list."""
         if self.is_complete and not self.allows_others:
             refuse_unknown(self.names, request.query_params)
         if self.single:

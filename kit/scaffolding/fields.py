@@ -71,7 +71,7 @@ def parse_field(text: str) -> ParsedField:
     """Parse `name:type`, followed by marks (`?` for optional, `!` or `:unique`) or by `=default`."""
     match = FIELD.fullmatch(text)
     if match is None:
-        raise NotWrittenError(f"{text!r} is no field: write name:type, as in total:money, note:text? or sku:str!.")
+        raise NotWrittenError(f"{text!r} is not a field: write name:type, as in total:money, note:text? or sku:str!.")
     name, field_type, marks, default = match.group("name", "type", "marks", "default")
     check_name(name)
     if "?" in marks and default is not None:
@@ -122,7 +122,9 @@ def default_of(given: ParsedField, field_type: FieldType) -> str | None:
     try:
         return field_type.default(given.default)
     except (ValueError, ArithmeticError, KeyError):
-        raise NotWrittenError(f"{given.default!r} is no default of {given.name}: it is no {given.type}.") from None
+        raise NotWrittenError(
+            f"{given.default!r} is not a default of {given.name}: its type is {given.type}."
+        ) from None
 
 
 def enum(given: ParsedField, resource: str) -> Field:
@@ -130,13 +132,13 @@ def enum(given: ParsedField, resource: str) -> Field:
     labels, name = tuple(given.type.split("|")), given.name
     wrong = next((label for label in labels if not LABEL.fullmatch(label)), None)
     if wrong is not None:
-        raise NotWrittenError(f"{wrong!r} is no value of {name}: write letters and digits, as in draft|sent|paid.")
+        raise NotWrittenError(f"{wrong!r} is not a value of {name}: write letters and digits, as in draft|sent|paid.")
     if len({member_of(name, label) for label in labels}) < len(labels):
         raise NotWrittenError(f"The field {name} has a value twice: leave one out.")
     if given.is_unique:
         raise NotWrittenError(f"The field {name} cannot be unique: it has only {len(labels)} values.")
     if given.default is not None and given.default not in labels:
-        raise NotWrittenError(f"{given.default!r} is no default of {name}: write one of {', '.join(labels)}.")
+        raise NotWrittenError(f"{given.default!r} is not a default of {name}: write one of {', '.join(labels)}.")
     called = f"{class_of(resource)}{class_of(name)}"
     default = given.default and f"{called}.{member_of(name, given.default)}"
     field_type = FieldType(called, examples=[f'"{label}"' for label in labels])

@@ -150,7 +150,7 @@ class Pruner:
             yield from self.visible(child, hidden)
 
     def own_names(self, node: ast.AST) -> set[str]:
-        """Return the names that a function or comprehension assigns; of parameters, those that are no fixtures here."""
+        """Return the names that a function or comprehension assigns; of parameters, those that are not fixtures."""
         if isinstance(node, Comprehension):
             return {name for part in node.generators for name in bound(part.target)}
         if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):

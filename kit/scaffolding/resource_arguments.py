@@ -77,7 +77,7 @@ class ResourceArguments:
             return None
         known = project.known.get(self.parent)
         if known is None:
-            raise NotWrittenError(f"PARENT={self.parent} is no resource: write one of {', '.join(project.known)}.")
+            raise NotWrittenError(f"PARENT={self.parent} is not a resource: write one of {', '.join(project.known)}.")
         if known.is_user:
             raise NotWrittenError(f"The owner of a row is not its parent: write OWNER={self.parent}.")
         found = next((field for field in fields if field.parent == known), None)
@@ -96,7 +96,7 @@ class ResourceArguments:
             known = project.known.get(self.owner)
             if known is None or not known.is_user:
                 names = ", ".join(resource.module for resource in project.known.values() if resource.is_user) or "none"
-                raise NotWrittenError(f"OWNER={self.owner} is no resource of users, of which there are: {names}.")
+                raise NotWrittenError(f"OWNER={self.owner} is not a resource of users: these are {names}.")
             found = next((field for field in users if field.parent == known and field.relation == "owner"), None)
             if found is None:
                 (found,) = fields_of(f"owner:{self.owner}", self.name, project.known)

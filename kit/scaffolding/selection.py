@@ -16,7 +16,7 @@ def options(project: Project, name: str) -> list[str]:
     relations = Relations(project)
     if name not in relations.modules:
         listed = ", ".join(sorted(relations.modules))
-        raise NotWrittenError(f"RESOURCE={name} is no resource: the resources are {listed}.")
+        raise NotWrittenError(f"RESOURCE={name} is not a resource: the resources are {listed}.")
     folder = project.folder / "tests" / project.package
     tests = [path.stem for path in folder.glob("test_*.py") if resource_of(path.stem, relations.modules) == name]
     paths = [path.strip("/") for path in sorted(relations.declared[name])]

@@ -10,7 +10,7 @@ from kit.http.request_headers import ignore_other_ranges
 
 ALLOWED = {"Allow": "GET, HEAD"}
 OTHER_FORMS = (206, 304)
-"""The statuses of a part of a file, and of no content at all."""
+"""The statuses of a part of a file, and of a response without content."""
 
 
 class Files:

@@ -14,7 +14,7 @@ def folder_refusal(folder: Path) -> str | None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
     except (FileExistsError, NotADirectoryError):
-        return f"{folder} is no folder"
+        return f"{folder} is not a folder"
     except OSError as failure:
         return f"The folder {folder} cannot be used: {failure.strerror}"
     return None if folder.stat().st_uid == os.geteuid() else f"The folder {folder} belongs to another user"

@@ -26,7 +26,7 @@ def unreadable_parameters(entry: Entry) -> Iterator[str]:
             fields = {field.name: info} if model is None else model.model_fields
             for name in (name for name, member in fields.items() if is_typed(member)):
                 is_body = model is not None and issubclass(model, Body)
-                remedy = f"a model that is no `Body` for {field.name}" if is_body else "`int`, or `Id` for an id"
+                remedy = f"a model that is not a `Body` for {field.name}" if is_body else "`int`, or `Id` for an id"
                 yield (
                     f"{entry.description} reads {name} from the {info.in_.value}, which is text, but its type accepts "
                     f"the numbers and booleans of JSON only: write {remedy}."

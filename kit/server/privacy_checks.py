@@ -51,7 +51,7 @@ def rows_without_owner(entry: Entry) -> Iterator[str]:
 
 
 def tables_for_owners(entry: Entry) -> Iterator[str]:
-    """Yield an error for each table that is no entity, and whose rows an operation for owners returns.
+    """Yield an error for each table that is not an entity, and whose rows an operation for owners returns.
 
     Nothing restricts such rows to their owners, neither in reads nor in changes.
     """
@@ -59,8 +59,8 @@ def tables_for_owners(entry: Entry) -> Iterator[str]:
         for table in dict.fromkeys(tables_returned_by(entry)):
             if not issubclass(table, Entity):
                 yield (
-                    f"{entry.description} is for owners, but {table.__name__} is no `Entity`, so that its rows have "
-                    f'none: write `class {table.__name__}(Entity, table=True)` with `belongs_to = "owner_id"`; or '
+                    f"{entry.description} is for owners, but {table.__name__} is not an `Entity`, so that its rows "
+                    f'have none: write `class {table.__name__}(Entity, table=True)` with `belongs_to = "owner_id"`; or '
                     "write `Who.MEMBERS` in `allowing`, and a condition in the handler."
                 )
 

@@ -34,7 +34,7 @@ class Shutdown:
     def __init__(self, delay: float, timeout: float) -> None:
         self.delay, self.timeout = delay, timeout
         self.has_begun = self.has_server = False
-        """`has_begun`: a signal was received. `has_server`: this process is a server, and no test or command."""
+        """`has_begun`: a signal was received. `has_server`: this process is a server, not a test or a command."""
         self.interrupts = 0
         """The number of received SIGINTs."""
 

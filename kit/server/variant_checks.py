@@ -54,7 +54,7 @@ def missing_fields(entry: Entry) -> Iterator[str]:
 
 
 def unshaped_row(entry: Entry) -> Iterator[str]:
-    """Yield an error for `of_one` if the response model is no row of it, as `fields` and `include` would do nothing."""
+    """Yield an error for `of_one` with another response model than its row: `fields` and `include` would do nothing."""
     model = entry.context.response_model if isinstance(entry.route, Operation) else None
     if not any(issubclass(part, Read) for part in models_in(model)):
         return

@@ -53,7 +53,7 @@ def refusal(endpoint: str) -> str | None:
 
 
 def refused_numbers() -> str | None:
-    """Return an error message for the first of OpenTelemetry's bounds that is no number, or too small."""
+    """Return an error message for the first of OpenTelemetry's bounds that is not a number, or is too small."""
     for name, value in sorted(os.environ.items()):
         text, is_batch = value.strip(), name in BATCHES
         if text and (is_batch or LIMIT.fullmatch(name)) and not (text.isdecimal() and int(text) >= is_batch):

@@ -76,10 +76,10 @@ async def test_a_backup_is_restored(url: str, tmp_path: Path, capsys: pytest.Cap
     ("arguments", "says"),
     [
         ((), "Write one of shell, db, seed, backup, restore."),
-        (("seed", "many"), "ROWS=many is no number of rows: write ROWS=1000."),
+        (("seed", "many"), "ROWS=many is not a number of rows: write ROWS=1000."),
         (("backup",), "Write the file, as in FILE=backup.db."),
         (("restore", "/none"), "There is no file /none."),
-        (("seed", "9" * 5000), f"ROWS={'9' * 5000} is no number of rows: write ROWS=1000."),
+        (("seed", "9" * 5000), f"ROWS={'9' * 5000} is not a number of rows: write ROWS=1000."),
     ],
 )
 async def test_a_command_that_cannot_be_carried_out_says_why(url: str, arguments: tuple[str, ...], says: str) -> None:

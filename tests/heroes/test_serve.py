@@ -98,7 +98,9 @@ def test_a_host_that_is_not_here_is_refused() -> None:
 
 @pytest.mark.parametrize("host", [".a", "a..b", "é" * 70, "\udcff"])
 def test_a_host_that_no_name_can_have_is_refused(host: str) -> None:
-    said = f"Nothing can listen at {host}, port 8000: it is no host name. Write another METRICS_HOST= or METRICS_PORT=."
+    said = (
+        f"Nothing can listen at {host}, port 8000: it is not a host name. Write another METRICS_HOST= or METRICS_PORT=."
+    )
     assert address_refusal(host, 8000, "METRICS_") == said
 
 
@@ -115,7 +117,7 @@ def test_what_the_metrics_cannot_use_is_refused_before_the_start(tmp_path: Path)
     assert str(refusal(server, wrong)).endswith("Write another METRICS_HOST= or METRICS_PORT=.")
     (tmp_path / "file").touch()
     folder = settings_for("sqlite://", metrics_dir=str(tmp_path / "file"), metrics_port=free_port())
-    assert refusal(server, folder) == f"{tmp_path}/file is no folder: write another METRICS_DIR=, or leave it out."
+    assert refusal(server, folder) == f"{tmp_path}/file is not a folder: write another METRICS_DIR=, or leave it out."
     assert refusal(server, settings_for("sqlite://", metrics_dir=str(tmp_path / "folder"))) is None
 
 

@@ -151,7 +151,7 @@ async def test_a_file_that_is_no_sqlite_database_is_refused(database: Database, 
 @on_sqlite
 async def test_an_empty_file_is_no_backup(database: Database, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(CommandFailedError, match="has no tables: it is no backup"):
+    with pytest.raises(CommandFailedError, match="has no tables: it is not a backup"):
         await restore(database.url, tmp_path / "file")
     assert len(await titles(database)) == 3
 

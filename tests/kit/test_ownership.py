@@ -1390,7 +1390,7 @@ async def test_a_change_does_not_flush_where_nothing_else_would(database: Databa
 @pytest.mark.parametrize(
     ("entity", "field", "sentence"),
     [
-        (Note, "note", "which is no column"),
+        (Note, "note", "which is not a column"),
         (Chapter, "parent_id", "leads back to Chapter"),
         (Chapter, "code", "must lead to an id"),
         (Tagging, "tag_id", "Tagging.belongs_to leads to ownership_tag.id, whose rows have no owner"),
@@ -1410,7 +1410,7 @@ def test_belongs_to_must_lead_to_an_owner(
 def test_the_owner_of_a_query_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inspect(Note), "local_table", select(NOTES).subquery())
     owned_parent.cache_clear()
-    assert "which is no column of its table" in "".join(ownership_errors())
+    assert "which is not a column of its table" in "".join(ownership_errors())
     owned_parent.cache_clear()
 
 
@@ -1450,11 +1450,11 @@ def test_no_onupdate_changes_an_owner(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_reserved_fields_are_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Member, "reserved", {"notes": ()})
-    assert "Member.reserved has 'notes'" in "".join(ownership_errors())
+    assert "Member.reserved names 'notes'" in "".join(ownership_errors())
 
 
 def test_a_table_that_is_no_entity_declares_no_owner(monkeypatch: pytest.MonkeyPatch) -> None:
-    says = "Log.belongs_to has no effect, because Log is no `Entity`: write `class Log(Entity, table=True)`."
+    says = "Log.belongs_to has no effect, because Log is not an `Entity`: write `class Log(Entity, table=True)`."
     assert says not in ownership_errors()
     monkeypatch.setattr(Log, "belongs_to", "note_id", raising=False)
     assert says in ownership_errors()
@@ -1463,7 +1463,7 @@ def test_a_table_that_is_no_entity_declares_no_owner(monkeypatch: pytest.MonkeyP
 def test_a_service_does_not_start_if_nobody_could_tell_an_owner(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Note, "belongs_to", "name_of_nothing")
     owned_parent.cache_clear()
-    with pytest.raises(ValueError, match="'name_of_nothing', which is no column of its table"):
+    with pytest.raises(ValueError, match="'name_of_nothing', which is not a column of its table"):
         create_service(create_runtime(Database(make_url("sqlite+aiosqlite://")))).check_routes()
     owned_parent.cache_clear()
 

@@ -308,7 +308,9 @@ def declare(annotation: Any, default: Any, **options: Any) -> Any:
     ],
 )
 def test_a_default_that_is_no_value_of_its_field_is_refused(annotation: Any, default: Any, written: str) -> None:
-    with pytest.raises(TypeError, match=rf"Vase\d+.value has the server_default '{default}', which is no .*{written}"):
+    with pytest.raises(
+        TypeError, match=rf"Vase\d+.value has the server_default '{default}', which is not a value of .*{written}"
+    ):
         declare(annotation, default)
 
 

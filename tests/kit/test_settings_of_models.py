@@ -91,7 +91,7 @@ def test_the_notation_of_numbers_does_not_depend_on_the_engine_of_patterns(value
         ({"allow_inf_nan": True}, "JSON has neither NaN nor Infinity"),
         ({"val_temporal_unit": "milliseconds"}, "a number is neither a time nor a duration"),
         ({"val_json_bytes": "hex"}, "bytes are Base64"),
-        ({"coerce_numbers_to_str": True}, "a number is no text: annotate a field that may be both with `int | str`"),
+        ({"coerce_numbers_to_str": True}, "a number is not text: annotate a field that may be both with `int | str`"),
     ],
 )
 def test_a_setting_without_effect_is_refused(settings: Any, reason: str) -> None:

@@ -170,7 +170,7 @@ def test_a_folder_that_the_operator_has_set_is_used_as_it_is(folder: Path, monke
 
 def test_what_the_operator_has_set_must_be_a_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, str(folder))
-    with pytest.raises(SystemExit, match=f"^{VARIABLE}={folder} is no folder into which this process can write"):
+    with pytest.raises(SystemExit, match=f"^{VARIABLE}={folder} is not a folder into which this process can write"):
         share("")
 
 
@@ -187,7 +187,7 @@ def test_a_folder_of_another_user_is_refused(folder: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize(
-    ("name", "reason"), [("file", "is no folder"), ("file/x", "is no folder"), ("x" * 300, "cannot")]
+    ("name", "reason"), [("file", "is not a folder"), ("file/x", "is not a folder"), ("x" * 300, "cannot")]
 )
 def test_what_is_no_folder_is_refused_with_a_sentence(folder: Path, name: str, reason: str) -> None:
     folder.mkdir()

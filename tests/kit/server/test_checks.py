@@ -503,6 +503,6 @@ async def test_a_parameter_whose_type_refuses_all_text_is_refused() -> None:
     assert errors == [
         f"read (GET /things/{{number}}) reads number from the path, {said} `int`, or `Id` for an id.",
         f"read (GET /things/{{number}}) reads sizes from the header, {said} `int`, or `Id` for an id.",
-        f"read (GET /things/{{number}}) reads x from the query, {said} a model that is no `Body` for point.",
+        f"read (GET /things/{{number}}) reads x from the query, {said} a model that is not a `Body` for point.",
         f"pages (GET /things/pages) reads shelf from the query, {said} `int`, or `Id` for an id.",
     ]

@@ -348,6 +348,6 @@ async def diaries() -> list[Diary] | None: ...
 @pytest.mark.parametrize("handler", [diaries, nothing])
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_a_table_that_is_no_entity_has_no_owners(handler: Any, method: str) -> None:
-    says = "is for owners, but Diary is no `Entity`, so that its rows have none: write `class Diary(Entity"
+    says = "is for owners, but Diary is not an `Entity`, so that its rows have none: write `class Diary(Entity"
     assert says in errors_of(handler, list[DiaryRead], Who.OWNERS, method=method)
     assert errors_of(handler, list[DiaryRead], Who.MEMBERS, method=method) == ""
