@@ -18,7 +18,7 @@ OTHERS := $(if $(shell grep '^source = .*"kit"' pyproject.toml),,$(KIT))
 # and coverage is measured on SQLite, also on PostgreSQL for what is marked `each_engine`, without what covers nothing more.
 TRACED := not exhaustive and not untraced and (each_engine or not postgresql)
 
-# Groups of tests with requirements of their own: each has its targets beside it, and `make test` leaves it out.
+# Groups of tests with requirements of their own: each has its targets next to it, and `make test` leaves it out.
 GROUPS := $(patsubst %/targets.mk,%,$(wildcard tests/*/targets.mk))
 # `make test` leaves out the kit's tests and slow ones, unless ARGS or RESOURCE says which tests to run. To find what
 # Schemathesis generates takes seconds in each process.
@@ -30,7 +30,7 @@ LOCKS := # other lock files, which follow requirements.txt
 LEFTOVERS := # folders that `make clean` removes besides those of the service
 LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--custom-compile-command "make lock"
-# A lock file beside its requirements: $(eval $(call LOCKED,name,path without suffix,constraints)).
+# A lock file next to its requirements: $(eval $(call LOCKED,name,path without suffix,constraints)).
 define LOCKED
 LOCKS += lock-$(1)
 .PHONY: lock-$(1)
@@ -113,7 +113,7 @@ restore: .venv/run ## Replace the database by a backup, and compare the tables; 
 superuser: .venv/run ## Create a superuser; asks for what SUPERUSER_USERNAME, SUPERUSER_EMAIL and SUPERUSER_PASSWORD do not give
 	@$(BIN)/python superuser.py
 
-new: .venv/dev ## Make a service of your own beside this one; NAME=orders, DIR=../orders, WITH="item,post" keeps these, RESOURCE= FIELDS=
+new: .venv/dev ## Make a service of your own next to this one; NAME=orders, DIR=../orders, WITH="item,post" keeps these, RESOURCE= FIELDS=
 	@$(BIN)/python -m kit.scaffolding.new_service "NAME=$$NAME" "DIR=$$DIR" "WITH=$$WITH" "RESOURCE=$$RESOURCE" "FIELDS=$$FIELDS" "PLURAL=$$PLURAL"
 
 resource: .venv/dev ## Write a resource from the pattern; NAME=invoice FIELDS="number:str! total:money status:draft|sent note:text?" OWNER=user

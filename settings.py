@@ -89,7 +89,7 @@ class Settings(BaseSettings):
     cors_credentials: bool = Field(default=False, description="Whether browsers may send credentials such as cookies.")
     cors_headers: str = Field(
         default="",
-        description="Request headers that these pages may send beside those of the service, comma-separated, as in "
+        description="Request headers that these pages may send in addition to those of the service, comma-separated, as in "
         "`traceparent`; `*` for all.",
     )
     forwarded_allow_ips: str = Field(
@@ -118,7 +118,7 @@ class Settings(BaseSettings):
     )
     metrics_token: SecretStr = Field(
         default=SecretStr(""),
-        description="The bearer token that reads `/metrics`, beside those of superusers; at least 32 bytes in "
+        description="The bearer token that reads `/metrics`, in addition to those of superusers; at least 32 bytes in "
         "production.",
     )
     metrics_port: int | None = Field(

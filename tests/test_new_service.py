@@ -131,10 +131,10 @@ def test_nothing_is_left_of_a_service_that_failed(source: Path, tmp_path: Path) 
         ("match", "keyword"),
         ("json", "Python has a module json"),
         ("fastapi", "an installed library has it"),
-        ("kit", "already beside it"),
-        ("tests", "already beside it"),
-        ("main", "already beside it"),
-        ("migrations", "already beside it"),
+        ("kit", "project already has"),
+        ("tests", "project already has"),
+        ("main", "project already has"),
+        ("migrations", "project already has"),
     ],
 )
 def test_a_name_that_cannot_be_a_package_is_refused(name: str, says: str, source: Path) -> None:

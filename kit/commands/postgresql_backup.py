@@ -104,14 +104,14 @@ async def sums_in(url: URL) -> Sums:
 
 
 def sums_of(file: Path) -> Sums:
-    """Return the checksums beside a dump; none if there is no such file. Raises a CommandFailedError for another."""
-    beside = sums_file(file)
-    if not beside.is_file():
+    """Return the checksums next to a dump; none without their file. Raises a CommandFailedError for another file."""
+    sums = sums_file(file)
+    if not sums.is_file():
         return {}
     try:
-        return {name: (int(rows), str(total)) for name, (rows, total) in json.loads(beside.read_text()).items()}
+        return {name: (int(rows), str(total)) for name, (rows, total) in json.loads(sums.read_text()).items()}
     except (ValueError, TypeError, AttributeError):
-        raise CommandFailedError(f"{beside} has no checksums of a backup: remove it to restore without them.") from None
+        raise CommandFailedError(f"{sums} has no checksums of a backup: remove it to restore without them.") from None
 
 
 async def unless_blocked(url: URL, restoring: Coroutine[Any, Any, None]) -> None:

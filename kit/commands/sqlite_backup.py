@@ -33,7 +33,7 @@ def backup(url: URL, file: Path) -> dict[str, tuple[int, str]]:
             part.unlink(missing_ok=True)
             copy(source, part, "backup")
             with closing(sqlite3.connect(part)) as connection:
-                connection.execute("PRAGMA journal_mode = DELETE")  # one file, without a log beside it
+                connection.execute("PRAGMA journal_mode = DELETE")  # one file, without a separate log
                 check(connection)
                 sums = sqlite_sums(connection)
             part.replace(file)

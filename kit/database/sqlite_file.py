@@ -54,7 +54,7 @@ class SQLiteFile:
             self.check()
 
     def before_connecting(self, *_: object) -> None:
-        """Raise SQLITE_CANTOPEN instead of creating a deleted file, or opening a new one beside the former.
+        """Raise SQLITE_CANTOPEN instead of creating a deleted file, or opening a new one in addition to the former.
 
         Listens to `do_connect`.
         """

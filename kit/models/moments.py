@@ -84,7 +84,7 @@ class DateColumn(Date):
     """Dates."""
 
     def coerce_compared_value(self, op: Any, value: Any) -> TypeEngine[Any]:
-        """Return the type of a value beside a date."""
+        """Return the type of the other operand of a date."""
         if isinstance(value, timedelta):
             return Span()
         return Days() if isinstance(value, int) else super().coerce_compared_value(op, value)
@@ -97,7 +97,7 @@ class TimeColumn(Time):
     """Times of a day."""
 
     def coerce_compared_value(self, op: Any, value: Any) -> TypeEngine[Any]:
-        """Return the type of a value beside a time."""
+        """Return the type of the other operand of a time."""
         return Span() if isinstance(value, timedelta) else super().coerce_compared_value(op, value)
 
     class comparator_factory(Calculating, Time.Comparator[Any]):  # noqa: N801  SQLAlchemy's name
@@ -173,17 +173,17 @@ def calculation(op: Any, left: Any, right: Any, other: TypeEngine[Any]) -> Calcu
     return make(first, second, RESULTS.get((kind_of(first), make.sign, kind_of(second)), other))
 
 
-def operand(value: Any, beside: Any) -> Any:
-    """Return an operand with the type that SQLite can calculate with. Whole days beside a date are an integer."""
+def operand(value: Any, other: Any) -> Any:
+    """Return an operand with the type that SQLite can calculate with. With a date, whole days are an integer."""
     if isinstance(value, BindParameter) and isinstance(value.value, timedelta | datetime):
         value = value.value
-    is_beside_date = kind_of(beside) == "date"
+    is_with_date = kind_of(other) == "date"
     if isinstance(value, timedelta):
-        is_days = is_beside_date and not value % DAY
+        is_days = is_with_date and not value % DAY
         return literal(value // DAY, Integer()) if is_days else literal(value, DurationColumn())
     if isinstance(value, datetime):
         return literal(value, MomentColumn() if value.tzinfo else DateTime())
-    if is_beside_date and kind_of(value) == "days" and not isinstance(value, BindParameter):
+    if is_with_date and kind_of(value) == "days" and not isinstance(value, BindParameter):
         return cast(value, Integer())  # PostgreSQL adds no BIGINT
     return value if isinstance(value, ClauseElement) else literal(value)
 

@@ -258,7 +258,7 @@ class Unit:
         self.request, self.session = request, session
         self.etag: str | None = None
         self.version: int | None = None
-        """The version of the row in the response, if the ETag needs a digest of the content beside it."""
+        """The version of the row in the response, if the ETag needs a digest of the content too."""
         self.is_tagged_by_content = False
         """Whether the ETag is a digest of the content: the response is a list, or has embedded rows."""
         self.digest: bytes | None = None

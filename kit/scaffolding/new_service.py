@@ -76,7 +76,7 @@ def make(source: Path, arguments: ServiceArguments) -> Path:
 def free_folder(source: Path, text: str) -> Path:
     target = (source / os.path.expanduser(text)).resolve()  # noqa: PTH111  without an error for an unknown user
     if target.is_relative_to(source.resolve()):
-        raise NotWrittenError(f"DIR={text} is inside of this project: give a folder beside it, as in DIR=../orders.")
+        raise NotWrittenError(f"DIR={text} is inside of this project: give a folder next to it, as in DIR=../orders.")
     if target.exists() and not target.is_dir():
         raise NotWrittenError(f"{target} is a file: give another DIR=.")
     if target.is_dir() and any(target.iterdir()):

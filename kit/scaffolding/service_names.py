@@ -30,9 +30,9 @@ def package_of(name: str, source: Path, package: str) -> str:
         raise NotWrittenError(f"{name!r} is too long: write a name of at most {LONGEST} characters.")
     if iskeyword(chosen) or issoftkeyword(chosen):
         raise NotWrittenError(f"{name!r} cannot be the name of a package: it is a keyword of Python.")
-    beside = {path.stem for path in source.iterdir() if not path.name.startswith(".")} | {"kit", "tests"}
-    if chosen in beside - {package}:
-        raise NotWrittenError(f"{name!r} cannot be the name of the package: {chosen} is already beside it.")
+    neighbours = {path.stem for path in source.iterdir() if not path.name.startswith(".")} | {"kit", "tests"}
+    if chosen in neighbours - {package}:
+        raise NotWrittenError(f"{name!r} cannot be the name of the package: the project already has {chosen}.")
     if chosen in sys.stdlib_module_names:
         raise NotWrittenError(f"{name!r} cannot be the name of the package: Python has a module {chosen}.")
     if chosen in packages_distributions():

@@ -76,10 +76,10 @@ class Transfer:
     @cached_property
     def kept_tests(self) -> set[str]:
         """The names of the test modules of kept resources, and of the modules next to `main.py`."""
-        beside = {path.stem for path in self.project.folder.glob("*.py")}
-        subjects = {*self.relations.modules, *beside}
+        programs = {path.stem for path in self.project.folder.glob("*.py")}
+        subjects = {*self.relations.modules, *programs}
         tests = (name for name in self.tests if name.startswith("test_"))
-        return {name for name in tests if resource_of(name, subjects) in self.kept | beside}
+        return {name for name in tests if resource_of(name, subjects) in self.kept | programs}
 
     @cached_property
     def kept_helpers(self) -> set[str]:

@@ -23,7 +23,7 @@ def ignored_on_sqlite() -> Iterator[str]:
 
 
 def is_numbered(column: Column[Any]) -> bool:
-    """Return whether a column beside the primary key has an `Identity`, a `Sequence` or `autoincrement=True`."""
+    """Return whether a column other than the primary key has an `Identity`, a `Sequence` or `autoincrement=True`."""
     if column.primary_key:
         return False
     is_next = isinstance(getattr(column.server_default, "arg", None), next_value)
