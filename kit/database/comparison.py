@@ -1,10 +1,9 @@
 """Comparison: an Alembic plugin that finds differences between database and models which autogenerate does not find.
 
 Alembic finds added and removed tables, columns, constraints and indexes. This plugin finds CHECKs, changed types that
-one database stores alike, changed conditions
-and expressions of indexes, lost AUTOINCREMENT, and triggers and functions. Models declare these by listeners:
-`event.listen(Invoice.__table__, "after_create", DDL("CREATE TRIGGER …"))`. A trigger in the database that no model
-declares is ignored: a migration may have created it.
+one database stores in the same way, changed conditions and expressions of indexes, lost AUTOINCREMENT, and triggers and
+functions. Models declare the latter by listeners: `event.listen(Invoice.__table__, "after_create", DDL("CREATE TRIGGER
+…"))`. A trigger in the database that no model declares is ignored: a migration may have created it.
 """
 
 from typing import Any, NamedTuple

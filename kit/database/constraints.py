@@ -37,7 +37,7 @@ def unique_fields(violation: Violation) -> Sequence[str]:
         return fields_of(violation)
     uniques = [index for index in table.indexes if index.unique]
     constraints = [part for part in table.constraints if isinstance(part, UniqueConstraint | ExcludeConstraint)]
-    names = {" and ".join(fields_named(table, str(thing.name))) for thing in (*uniques, *constraints)}
+    names = {" and ".join(fields_named(table, str(part.name))) for part in (*uniques, *constraints)}
     return [" or ".join(sorted(names))] if names else fields_of(violation)  # without names, of the primary key
 
 

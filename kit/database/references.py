@@ -9,6 +9,7 @@ from sqlalchemy import Column, ForeignKeyConstraint, Table
 from sqlalchemy.engine import ExceptionContext
 
 from kit.database.errors import REFERENCE_FAILED
+from kit.database.identifiers import quoted
 from kit.database.written import assignments_of, clause, marks_in, table_of
 
 KEEPING = ("NO ACTION", "RESTRICT")
@@ -93,7 +94,7 @@ def _before(
         return []
     names, condition = _names([*_referred_columns(table), *columns]), clause(statement, "WHERE")
     skipped = marks_in(clause(statement, "SET"))
-    sql = f"SELECT {_listed(names)} FROM {_quoted(table.name)} WHERE {condition or 'TRUE'}"  # noqa: S608  of ours
+    sql = f"SELECT {_listed(names)} FROM {quoted(table.name)} WHERE {condition or 'TRUE'}"  # noqa: S608  of ours
     rows: list[Row] = []
     for row in _rows(parameters):
         cursor.execute(sql, tuple(row[skipped : skipped + marks_in(condition)]))
@@ -153,18 +154,14 @@ def _found(
     for chunk in (wanted[start : start + size] for start in range(0, len(wanted), size)):
         marks = ", ".join([f"({', '.join('?' * len(columns))})"] * len(chunk))
         names, sought = _listed(_names(shown)), _listed([column.name for column in columns])
-        sql = f"SELECT {names} FROM {_quoted(columns[0].table.name)} WHERE ({sought}) IN (VALUES {marks})"  # noqa: S608
+        sql = f"SELECT {names} FROM {quoted(columns[0].table.name)} WHERE ({sought}) IN (VALUES {marks})"  # noqa: S608
         cursor.execute(sql, tuple(value for each in chunk for value in each))
         found += cursor.fetchall()
     return found
 
 
 def _listed(names: Iterable[str]) -> str:
-    return ", ".join(map(_quoted, names))
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
+    return ", ".join(map(quoted, names))
 
 
 def _rows(parameters: Any) -> Iterator[Sequence[Any]]:

@@ -41,19 +41,19 @@ def explained(connection: Connection) -> Iterator[None]:
 def explanation(connection: Connection, failure: IntegrityError) -> str:
     """Return the message for a violated constraint; that of the database if no model declares the constraint."""
     violation = violation_of(failure)
-    table, thing, columns = violation.table, violation.constraint, [column.name for column in violation.columns]
-    if table is None or not (columns or isinstance(thing, CheckConstraint)):
+    table, constraint, columns = violation.table, violation.constraint, [column.name for column in violation.columns]
+    if table is None or not (columns or isinstance(constraint, CheckConstraint)):
         return first_line(failure)
     field = f"{table.name}.{', '.join(columns)}"
     if code_of(failure) in NOT_NULL:
         null = f"{qualified(table.name, columns[0])} IS NULL"
         return message(connection, table.name, columns, f"{field} must not be NULL", null)
-    if isinstance(thing, ForeignKeyConstraint):
-        keys = [element.column for element in thing.elements]
+    if isinstance(constraint, ForeignKeyConstraint):
+        keys = [element.column for element in constraint.elements]
         return orphans(connection, table.name, columns, keys[0].table.name, [key.name for key in keys])
-    if isinstance(thing, CheckConstraint):
-        condition = " ".join(sql_of(connection, thing.sqltext).split())
-        requirement = f"{table.name} must satisfy {thing.name} ({condition})"
+    if isinstance(constraint, CheckConstraint):
+        condition = " ".join(sql_of(connection, constraint.sqltext).split())
+        requirement = f"{table.name} must satisfy {constraint.name} ({condition})"
         return message(connection, table.name, columns or ["…"], requirement, f"NOT ({condition})")
     return message(connection, table.name, columns, f"{field} must be unique", repeated(connection, violation))
 
@@ -78,12 +78,12 @@ def qualified(table: str, column: str) -> str:
 
 def repeated(connection: Connection, violation: Violation) -> str:
     """Return the condition for rows that have the same values as another row where they must be unique."""
-    table, thing = violation.table, violation.constraint or unique_of(violation)
+    table, constraint = violation.table, violation.constraint or unique_of(violation)
     assert table is not None
     keys, where = [qualified(table.name, column.name) for column in violation.columns], None
-    if isinstance(thing, Index):
-        keys = [sql_of(connection, key) for key in thing.expressions]
-        where = thing.dialect_options[connection.dialect.name]["where"]
+    if isinstance(constraint, Index):
+        keys = [sql_of(connection, key) for key in constraint.expressions]
+        where = constraint.dialect_options[connection.dialect.name]["where"]
     only, values = "true" if where is None else sql_of(connection, where), ", ".join(keys)
     groups = f"SELECT {values} FROM {quoted(table.name)} WHERE {only} GROUP BY {values} HAVING count(*) > 1"  # noqa: S608
     return f"({values}) IN ({groups}) AND {only}"
@@ -92,9 +92,13 @@ def repeated(connection: Connection, violation: Violation) -> str:
 def unique_of(violation: Violation) -> Any:
     """Return the UNIQUE or the unique index of the columns of a violation; None if the model has none."""
     assert violation.table is not None
-    things: list[Any] = [*violation.table.constraints, *violation.table.indexes]
-    unique = [thing for thing in things if isinstance(thing, UniqueConstraint) or getattr(thing, "unique", False)]
-    return next((thing for thing in unique if list(thing.columns) == list(violation.columns)), None)
+    candidates: list[Any] = [*violation.table.constraints, *violation.table.indexes]
+    unique = [
+        constraint
+        for constraint in candidates
+        if isinstance(constraint, UniqueConstraint) or getattr(constraint, "unique", False)
+    ]
+    return next((constraint for constraint in unique if list(constraint.columns) == list(violation.columns)), None)
 
 
 def orphans(connection: Connection, table: str, columns: Sequence[str], parent: str, keys: Sequence[str]) -> str:

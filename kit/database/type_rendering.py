@@ -21,38 +21,38 @@ from kit.models.server_defaults import QUOTED, PerDatabase, unquoted
 from kit.models.sqlite_times import NOW
 
 
-def render_type(kind: str, thing: object, context: AutogenContext) -> str | Literal[False]:
+def render_type(kind: str, item: object, context: AutogenContext) -> str | Literal[False]:
     """Return the Python source of a type or default, for Alembic's `render_item`; False if Alembic is to render it."""
     if kind == "server_default":
-        return server_default(thing)
-    if kind == "check" and isinstance(thing, CheckConstraint):
-        return render_check(thing)
+        return server_default(item)
+    if kind == "check" and isinstance(item, CheckConstraint):
+        return render_check(item)
     if kind != "type":
         return False
-    if isinstance(thing, VARCHAR):
-        return text_column(thing, context)
-    if isinstance(thing, UTCDateTime | DateTime):
-        return moment_column(thing, context)
-    return plain_type(thing) or kit_type(thing) or imported_type(thing, context)
+    if isinstance(item, VARCHAR):
+        return text_column(item, context)
+    if isinstance(item, UTCDateTime | DateTime):
+        return moment_column(item, context)
+    return plain_type(item) or kit_type(item) or imported_type(item, context)
 
 
-def plain_type(thing: object) -> str | None:
+def plain_type(column_type: object) -> str | None:
     """Return the source of a type that needs no arguments; None for another type."""
-    if isinstance(thing, LargeBinary | BYTEA):
+    if isinstance(column_type, LargeBinary | BYTEA):
         return "sa.LargeBinary()"
-    if isinstance(thing, DateColumn):
+    if isinstance(column_type, DateColumn):
         return "sa.Date()"
-    return "sa.Time()" if isinstance(thing, TimeColumn) else None
+    return "sa.Time()" if isinstance(column_type, TimeColumn) else None
 
 
-def moment_column(thing: UTCDateTime | DateTime, context: AutogenContext) -> str:
+def moment_column(column_type: UTCDateTime | DateTime, context: AutogenContext) -> str:
     """Return the source of the type of a datetime column: naive if a model or PostgreSQL declares it so, else in UTC.
 
     SQLite has one type for both. Therefore the type of a reflected column is taken as in UTC.
     """
     is_sqlite = context is not None and context.dialect is not None and context.dialect.name == "sqlite"
-    is_declared = type(thing) is DateTime or not is_sqlite
-    is_naive = isinstance(thing, DateTime) and not thing.timezone and is_declared
+    is_declared = type(column_type) is DateTime or not is_sqlite
+    is_naive = isinstance(column_type, DateTime) and not column_type.timezone and is_declared
     return "sa.DateTime()" if is_naive else "UTCDateTime()"  # imported by script.py.mako
 
 
@@ -85,40 +85,48 @@ def server_default(default: object) -> str | Literal[False]:
     return PORTABLE.get(str(expression.compile(dialect=POSTGRESQL)).lower(), False)
 
 
-def imported_type(thing: object, context: AutogenContext) -> Literal[False]:
+def imported_type(column_type: object, context: AutogenContext) -> Literal[False]:
     """Add the import of a type's module to the migration, unless SQLAlchemy defines the type.
 
     Returns False, so that Alembic renders the type.
     """
-    module = type(thing).__module__
+    module = type(column_type).__module__
     if not module.startswith("sqlalchemy."):
         context.imports.add(f"import {module}")
     return False
 
 
-def kit_type(thing: object) -> str | None:
+def kit_type(column_type: object) -> str | None:
     """Return the source of the SQLAlchemy types that stand for a column type of the kit; None for another type."""
-    if isinstance(thing, DecimalColumn):
-        scale = f"decimal_return_scale={thing.places}" if thing.is_number else ""  # for a later change of the scale
-        numeric = f"sa.Numeric({thing.digits}, {thing.places})" if thing.is_fixed else f"sa.Numeric({scale})"
-        sqlite = "sa.BigInteger()" if thing.is_number else f"sa.String({thing.digits + 1})"
+    if isinstance(column_type, DecimalColumn):
+        scale = (
+            f"decimal_return_scale={column_type.places}" if column_type.is_number else ""
+        )  # for a later change of the scale
+        numeric = (
+            f"sa.Numeric({column_type.digits}, {column_type.places})"
+            if column_type.is_fixed
+            else f"sa.Numeric({scale})"
+        )
+        sqlite = "sa.BigInteger()" if column_type.is_number else f"sa.String({column_type.digits + 1})"
         return f'{numeric}.with_variant({sqlite}, "sqlite")'
-    if isinstance(thing, DurationColumn):
+    if isinstance(column_type, DurationColumn):
         return 'sa.Interval().with_variant(sa.BigInteger(), "sqlite")'
-    if isinstance(thing, JsonColumn):
+    if isinstance(column_type, JsonColumn):
         return "sa.JSON()"
-    if isinstance(thing, EnumColumn) and thing.length is None:
+    if isinstance(column_type, EnumColumn) and column_type.length is None:
         return "sa.BigInteger()"
-    return text_by_code_point(f"length={thing.length}") if isinstance(thing, TextColumn | EnumColumn) else None
+    return (
+        text_by_code_point(f"length={column_type.length}") if isinstance(column_type, TextColumn | EnumColumn) else None
+    )
 
 
-def text_column(thing: VARCHAR, context: AutogenContext) -> str:
+def text_column(column_type: VARCHAR, context: AutogenContext) -> str:
     """Return the source of the type of a reflected text column, which is sorted by code point on both databases.
 
     A PostgreSQL column with another collation keeps the default one.
     """
-    length = "" if thing.length is None else f"length={thing.length}"
-    if context.dialect is not None and context.dialect.name == "postgresql" and thing.collation != "C":
+    length = "" if column_type.length is None else f"length={column_type.length}"
+    if context.dialect is not None and context.dialect.name == "postgresql" and column_type.collation != "C":
         return f"sa.String({length})"
     return text_by_code_point(length)
 

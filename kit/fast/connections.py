@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
+from kit.http.request_headers import Header
 from kit.server.connections import BoundedConnection
-from kit.server.security_headers import Header
 from kit.server.transports import JoiningTransport
 
 INVALID = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")

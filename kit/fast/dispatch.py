@@ -32,7 +32,7 @@ from kit.fast.write_sessions import FastWriteSession
 from kit.http.paths import other_slash
 from kit.http.traces import UNRECORDED
 from kit.models.entities import ROW_OF_BODY
-from kit.operations.failures import for_handlers
+from kit.operations.failures import exception_for_handlers
 from kit.operations.route import Operation
 from kit.operations.unit_of_work import UNIT, OperationRequest, perform
 from kit.server.service import Service
@@ -131,8 +131,8 @@ class Dispatch:
                 return
         except Exception as failure:
             has_begun = noted is not None and noted.has_begun
-            meant = for_handlers(self.service, failure)
-            response = await self.respond_to_exception(meant, request, has_begun=has_begun)
+            original = exception_for_handlers(self.service, failure)
+            response = await self.respond_to_exception(original, request, has_begun=has_begun)
         await response(scope, receive, send)
 
     def find(self, scope: Scope) -> Shortcut | None:

@@ -164,8 +164,8 @@ class BufferedRequest(Request):
         vars(self).pop("received", None)
         return body
 
-    async def read(self, given: Mapping[bytes, bytes], limit: int, *, is_shared: bool = True) -> bytes:
-        """Return the body. `given` are the headers. Raises a 413, or a 400 if the client disconnects meanwhile.
+    async def read(self, header_map: Mapping[bytes, bytes], limit: int, *, is_shared: bool = True) -> bytes:
+        """Return the body. Raises a 413, or a 400 if the client disconnects meanwhile.
 
         `is_shared`: others may read it meanwhile, such as the watcher for the disconnect of the client.
         """
@@ -173,7 +173,7 @@ class BufferedRequest(Request):
             return self.content
         receive = self.receive if is_shared or "received" in vars(self) else super().receive
         try:
-            return self.keep(await read_body(receive, given, limit))
+            return self.keep(await read_body(receive, header_map, limit))
         except Problem:
             self.keep(b"")
             raise
@@ -240,19 +240,19 @@ def expects_continue(scope: Scope) -> bool:
     return is_expected and scope.get("http_version") != "1.0"
 
 
-def refuse_announced(given: Mapping[bytes, bytes], limit: int) -> None:
-    """Raise a 413 if the Content-Length among the headers `given` is larger than `limit` bytes."""
-    announced = given.get(b"content-length", b"")
+def refuse_announced(header_map: Mapping[bytes, bytes], limit: int) -> None:
+    """Raise a 413 if the Content-Length in the headers is larger than `limit` bytes."""
+    announced = header_map.get(b"content-length", b"")
     if announced.isdigit() and int(announced) > limit:
         raise too_large(limit)
 
 
-async def read_body(receive: Receive, given: Mapping[bytes, bytes], limit: int) -> bytes:
-    """Read the whole body. `given` are the headers of the request.
+async def read_body(receive: Receive, header_map: Mapping[bytes, bytes], limit: int) -> bytes:
+    """Read the whole body of a request with these headers.
 
     Raises a 413 if the body, or its Content-Length, is larger than `limit` bytes, and a 400 if the client disconnects.
     """
-    refuse_announced(given, limit)
+    refuse_announced(header_map, limit)
     body, is_complete = bytearray(), False
     while not is_complete:
         message = await receive()
@@ -265,19 +265,19 @@ async def read_body(receive: Receive, given: Mapping[bytes, bytes], limit: int) 
     return bytes(body)
 
 
-def refuse_other_than_json(given: Mapping[bytes, bytes], *, is_patch: bool = False) -> None:
+def refuse_other_than_json(header_map: Mapping[bytes, bytes], *, is_patch: bool = False) -> None:
     """Raise a 415 if the Content-Type is neither `application/json` nor `application/…+json`.
 
     That for a PATCH has `Accept-Patch` (RFC 5789, section 2.2).
     """
-    if given.get(b"content-type") != b"application/json" and not is_json(given):
+    if header_map.get(b"content-type") != b"application/json" and not is_json(header_map):
         headers = {"Accept": "application/json"} | ({"Accept-Patch": PATCHES} if is_patch else {})
         raise Problem(415, "The body must be application/json.", kind="unsupported-media-type", headers=headers)
 
 
-def is_json(given: Mapping[bytes, bytes]) -> bool:
+def is_json(header_map: Mapping[bytes, bytes]) -> bool:
     """Return whether the Content-Type is `application/json` or `application/…+json`."""
-    media_type = given.get(b"content-type", b"").decode("latin-1").partition(";")[0].strip().lower()
+    media_type = header_map.get(b"content-type", b"").decode("latin-1").partition(";")[0].strip().lower()
     return media_type == "application/json" or (media_type.startswith("application/") and media_type.endswith("+json"))
 
 

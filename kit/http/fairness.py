@@ -33,8 +33,8 @@ CURRENT_LANE: ContextVar[str] = ContextVar("current_lane", default="")
 RESOURCE = re.compile(r"(?:/api|/v\d+)*/[^/]*")
 CONNECTION_SHARE = 2
 """The maximum ratio of a lane's connections to the free ones. A lane alone gets two thirds of all connections."""
-MAX_WAITING_FOR_CONNECTION = 100_000
-"""A nominal bound, never reached: admission limits the number of requests to `MAX_IN_FLIGHT`."""
+UNREACHED = 100_000
+"""A number of waiting requests that is never reached: admission limits the number of requests to `MAX_IN_FLIGHT`."""
 SLOT = "kit.slot"
 """The key in `record_info` of a connection, of the semaphore of its slot, and the caller and lane that occupy it."""
 
@@ -233,7 +233,7 @@ class FairPool(AsyncAdaptedQueuePool):
         super().__init__(creator, pool_size, max_overflow, timeout, **options)
         quieten(type(self))
         self.seconds = timeout
-        self.turns = FairSemaphore(pool_size + max_overflow, MAX_WAITING_FOR_CONNECTION, CONNECTION_SHARE)
+        self.turns = FairSemaphore(pool_size + max_overflow, UNREACHED, CONNECTION_SHARE)
         self.holder: Callable[[], asyncio.Task[Any] | None] = nobody
         """Returns the task of the request that has the connection, if the pool has only one."""
         event.listen(self, "checkin", release_slot)

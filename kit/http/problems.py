@@ -88,14 +88,14 @@ def too_large(limit: int | None = None, unit: str = "bytes") -> Problem:
     return Problem(413, detail, kind="body-too-large", headers={"Connection": "close"})
 
 
-def found(thing: T | None) -> T:
-    """Return `thing`. Raises a 404 if it is None.
+def found(value: T | None) -> T:
+    """Return the value. Raises a 404 if it is None.
 
     A row that the caller may not see is None too, so that a client cannot distinguish it from an absent row.
     """
-    if thing is None:
+    if value is None:
         raise Problem(404, "The resource does not exist.", kind="not-found")
-    return thing
+    return value
 
 
 def conflict(fields: str | Sequence[str], detail: str, kind: str) -> Problem:

@@ -4,6 +4,8 @@ import re
 
 from starlette.types import Scope
 
+Header = tuple[bytes, bytes]
+"""A header as in the messages of ASGI: its name, in lower case in requests, and its value."""
 RANGE, BYTES = b"range", b"bytes"
 
 

@@ -8,14 +8,14 @@ from sqlalchemy import CheckConstraint, Index, Table
 from sqlalchemy.schema import ColumnCollectionConstraint
 
 
-def free_name(thing: ColumnCollectionConstraint | Index, table: Table) -> str:
+def free_name(constraint: ColumnCollectionConstraint | Index, table: Table) -> str:
     """Return the last part of a constraint's name: the first field, as in `uq_invoice_number`.
 
     If that name is taken, it is all fields, and if that is taken too, all fields with a number. Names are assigned in
     the order of declaration: `index` and `unique` of a field before `__table_args__`.
     """
-    kind = "ix" if isinstance(thing, Index) else KINDS[thing.__visit_name__]
-    fields = [column.name for column in thing.columns]
+    kind = "ix" if isinstance(constraint, Index) else KINDS[constraint.__visit_name__]
+    fields = [column.name for column in constraint.columns]
     return first_free(kind, table, [fields[0], "_".join(fields)])
 
 

@@ -174,8 +174,8 @@ def complete_path(operation: Json, table: str | None) -> None:
         if parameter.get("in") != "path":
             continue
         words = parameter["name"].replace("_", " ")
-        thing = words.removesuffix(" id")
-        parameter.setdefault("description", f"The id of the {thing}." if thing != words else f"The {words}.")
+        noun = words.removesuffix(" id")
+        parameter.setdefault("description", f"The id of the {noun}." if noun != words else f"The {words}.")
         if table is not None and not {"example", "examples"} & parameter.keys():
             parameter["example"] = f"{{{table}}}"
 

@@ -84,7 +84,7 @@ class EntityCreation(Creation[Any]):
             problem = await self.attempt(first)
             rest = rest if problem else later
             faults = await self._faults(rest) if rest else {}
-            await self._judge(faults)
+            await self._try_faulty(faults)
             if problem and not faults:
                 await self.try_chunks(first)
                 rest = later
@@ -138,7 +138,7 @@ class EntityCreation(Creation[Any]):
                 if given in taken:  # in a partial index, the columns of the condition are part of the fault
                     yield index, (key.fields, *key.values_of_condition(rows[index], condition))
 
-    async def _judge(self, faults: Mapping[int, frozenset[Fault]]) -> None:
+    async def _try_faulty(self, faults: Mapping[int, frozenset[Fault]]) -> None:
         """Try one of the elements with the same faults. If the kind of its problem is in `SHARED`, all get it."""
         groups: defaultdict[frozenset[Fault], list[int]] = defaultdict(list)
         for index, fault in faults.items():

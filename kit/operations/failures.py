@@ -20,6 +20,10 @@ from kit.http.problems import Problem, describe, invalid
 from kit.models.entities import RefusedBodyError, name_in_bodies
 
 log = logging.getLogger("kit")
+GENERAL = (Exception, BaseException, object)
+"""The classes whose handlers are for unexpected exceptions only."""
+NOT_JSON = "JSON decode error"
+"""FastAPI's message for a body that is not JSON, which tells it from pydantic's errors."""
 
 
 def is_temporary(failure: Exception) -> bool:
@@ -38,10 +42,7 @@ def own_handler(app: Any, failure: Exception) -> Callable[..., Any] | None:
     return next((each for each in found if each is not None and not isinstance(each, DefaultHandler)), None)
 
 
-GENERAL = (Exception, BaseException, object)
-
-
-def for_handlers(app: Any, failure: Exception) -> Exception:
+def exception_for_handlers(app: Any, failure: Exception) -> Exception:
     """Return the exception that the exception handlers of an application get for a failure of an operation.
 
     It is the exception that the kit has replaced by a problem, if the application has a handler for it: an error of the
@@ -60,23 +61,19 @@ def invalid_request(failure: InvalidDocumentError) -> RequestValidationError:
     return RequestValidationError([{"type": "json_invalid", "msg": NOT_JSON, **details}], body=failure.doc)
 
 
-NOT_JSON = "JSON decode error"
-"""FastAPI's message for a body that is not JSON, by which it is told from pydantic's errors."""
-
-
-async def handled(request: Request, failure: Exception) -> Response | None:
+async def handled_response(request: Request, failure: Exception) -> Response | None:
     """Return the response of the application's exception handler for a failure; None if it has none.
 
     A database failure is replaced by its problem before, unless the application has a handler for it.
     """
-    meant: Exception | None = for_handlers(request.app, failure)
-    if isinstance(meant, FAILURES) and own_handler(request.app, meant) is None:
-        meant = problem_of(meant)
-    handler = None if meant is None else _handler_of(request, meant)
-    return None if handler is None else await called(handler, request, meant)
+    exception: Exception | None = exception_for_handlers(request.app, failure)
+    if isinstance(exception, FAILURES) and own_handler(request.app, exception) is None:
+        exception = problem_of(exception)
+    handler = None if exception is None else _handler_of(request, exception)
+    return None if handler is None else await call_handler(handler, request, exception)
 
 
-async def called(handler: Callable[..., Any], connection: HTTPConnection, failure: Exception | None) -> Any:
+async def call_handler(handler: Callable[..., Any], connection: HTTPConnection, failure: Exception | None) -> Any:
     """Return the response of an exception handler, which is called in a thread if it is not async."""
     if inspect.iscoroutinefunction(handler):
         return await handler(connection, failure)
@@ -99,7 +96,7 @@ def location(body: type[BaseModel], path: Sequence[int | str]) -> Sequence[int |
     return ["body", *first, *path[1:]]
 
 
-def meant(request: Request, failure: ValidationError) -> Exception:
+def explained_body(request: Request, failure: ValidationError) -> Exception:
     """Return the problem for a refused body, unless the application handles validation errors; else the failure."""
     return (None if own_handler(request.app, failure) else refused_body(failure)) or failure
 

@@ -25,7 +25,7 @@ from kit.http.paths import root_of
 from kit.http.principals import CURRENT_PRINCIPAL
 from kit.http.problems import Problem
 from kit.models.entities import now
-from kit.operations.failures import handled, is_temporary
+from kit.operations.failures import handled_response, is_temporary
 from kit.operations.idempotency_keys import IdempotencyKey, refused
 from kit.runtime import runtime_of
 
@@ -137,7 +137,7 @@ async def _first_response(
 
 async def _response_to_failure(request: Request, failure: Exception) -> Response:
     """Return the response to a failure that the stored data has caused. Raises other failures again."""
-    response = None if is_temporary(failure) else await handled(request, failure)
+    response = None if is_temporary(failure) else await handled_response(request, failure)
     if response is None or response.status_code not in STORED_FAILURES:
         raise failure
     return response
@@ -154,7 +154,7 @@ async def _response_after_commit(
     is_committed = (
         await session.exec(select(StoredResponse.id).where(StoredResponse.id == key.id))
     ).first() is not None
-    response = await handled(request, failure) if is_committed else None
+    response = await handled_response(request, failure) if is_committed else None
     return await _response_to_failure(request, failure) if response is None or response.status_code >= 500 else response
 
 

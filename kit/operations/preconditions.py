@@ -41,17 +41,17 @@ def matches(given: str, row: Stamped) -> bool:
     return given == ANY or any(version_in(tag) == str(row.version) for _, tag in TAG.findall(given))
 
 
-def refuse_ignored(without_conditions: Container[int], scope: Scope, given: Mapping[bytes, bytes]) -> None:
+def refuse_ignored(without_conditions: Container[int], scope: Scope, header_map: Mapping[bytes, bytes]) -> None:
     """Raise a problem for a request with a header of `CONDITIONS` that its operation would ignore.
 
     A PUT with `Content-Range` is a 400: it would replace the whole row by a part (RFC 9110, section 14.5). A
     precondition is a 422 if the route is in `without_conditions`: the method must not be performed if it does not hold.
     """
-    if b"content-range" in given and scope["method"] == "PUT":
+    if b"content-range" in header_map and scope["method"] == "PUT":
         raise Problem(400, "A PUT replaces the whole resource: leave Content-Range out.", kind="partial-put")
     if id(scope["route"]) in without_conditions:
         for name in ("If-Match", *(("If-None-Match",) if scope["method"] != "POST" else ())):
-            if name.lower().encode() in given:
+            if name.lower().encode() in header_map:
                 detail = "This operation checks no precondition: leave the header out"
                 raise invalid([error("header", name, detail, "precondition_unsupported")])
 

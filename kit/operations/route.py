@@ -22,7 +22,7 @@ from kit.models.entities import Entity
 from kit.operations.commits import SessionResponse
 from kit.operations.dependants import declared_parameters, dependencies_of, is_of_the_kit
 from kit.operations.embedded_bodies import Members, embedded_members
-from kit.operations.failures import for_handlers
+from kit.operations.failures import exception_for_handlers
 from kit.operations.handlers import is_generator
 from kit.operations.results import with_converted_result
 from kit.operations.unit_of_work import Handle, perform
@@ -163,7 +163,7 @@ async def serve(route: Operation, handle: Handle, request: Request) -> Response:
     try:
         return await perform(route, direct or handle, request, ends_dependencies=ends_dependencies)
     except Problem as problem:
-        raise for_handlers(app, problem) from problem.__cause__
+        raise exception_for_handlers(app, problem) from problem.__cause__
 
 
 def allowing(**who: Who) -> type[Operation]:

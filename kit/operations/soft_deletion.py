@@ -26,9 +26,9 @@ def unique_if_not_deleted(*fields: str) -> Iterator[Index]:
         yield Index(None, field, unique=True, postgresql_where=condition, sqlite_where=condition)
 
 
-def not_deleted(thing: D | None) -> D:
-    """Return `thing`. Raises a 404 if it is None or deleted."""
-    return found(thing if thing is None or thing.deleted_at is None else None)
+def not_deleted(row: D | None) -> D:
+    """Return the row. Raises a 404 if it is None or deleted."""
+    return found(row if row is None or row.deleted_at is None else None)
 
 
 def with_parent_not_deleted(parent: type[Deletable], statement: S) -> S:

@@ -35,7 +35,7 @@ from kit.models.privacy import tells_all
 from kit.operations import idempotency
 from kit.operations.callers import get_caller, route_permission
 from kit.operations.embedded_bodies import refuse_unknown_members
-from kit.operations.failures import meant
+from kit.operations.failures import explained_body
 from kit.operations.idempotency_keys import IdempotencyKey, key_of
 from kit.operations.preconditions import CONDITIONS, created_only, refuse_ignored
 from kit.query.parameters import declared_by
@@ -115,16 +115,16 @@ async def _write(
 ) -> Response:
     """Serve a request with a method that is not safe, by one transaction for each attempt."""
     scope = request.scope
-    given = dict(reversed(scope["headers"]))  # the first of each name
-    if not CONDITIONS.isdisjoint(given):
-        refuse_ignored(runtime.routes_without_conditions, scope, given)
-    await _read_body(runtime, route, request, given)
+    header_map = dict(reversed(scope["headers"]))  # the first of each name
+    if not CONDITIONS.isdisjoint(header_map):
+        refuse_ignored(runtime.routes_without_conditions, scope, header_map)
+    await _read_body(runtime, route, request, header_map)
     _refuse_unknown_parameters(route, request)
     requests = _attempts_of(request)
-    key = await key_of(request, route.form_limits) if b"idempotency-key" in given else None
+    key = await key_of(request, route.form_limits) if b"idempotency-key" in header_map else None
     attempt = partial(_write_once, runtime, route, handle, requests, key, deadline)
     attempts = partial(_attempts, attempt, 0 if deadline is None else WRITE_SECONDS)
-    if b"if-none-match" in given and scope["method"] == "POST":
+    if b"if-none-match" in header_map and scope["method"] == "POST":
         attempts = partial(created_only, scope, attempts)
     if key is None:
         return await attempts()
@@ -141,8 +141,8 @@ def _body_limit(runtime: Runtime, route: "Operation") -> int:
     return route.body_limit or (runtime.max_upload_size if route.takes_form else runtime.max_body_size)
 
 
-async def _read_body(runtime: Runtime, route: "Operation", request: Request, given: Mapping[bytes, bytes]) -> None:
-    """Read the body before the handler is called. `given` are the headers. Raises a 413, 415 or 400.
+async def _read_body(runtime: Runtime, route: "Operation", request: Request, header_map: Mapping[bytes, bytes]) -> None:
+    """Read the body before the handler is called. Raises a 413, 415 or 400.
 
     A request class of the application decodes and parses bodies as it likes, within the maximum size.
     """
@@ -152,21 +152,21 @@ async def _read_body(runtime: Runtime, route: "Operation", request: Request, giv
             raise too_large(limit)
         return
     request.max_values = runtime.max_body_values
-    if b"expect" in given:  # the client sends the body after the head has been accepted
-        refuse_announced(given, limit)
-        _refuse_other_media(route, request, given)
-    if await request.read(given, limit, is_shared=request.scope["method"] in SAFE):
-        _refuse_other_media(route, request, given)
+    if b"expect" in header_map:  # the client sends the body after the head has been accepted
+        refuse_announced(header_map, limit)
+        _refuse_other_media(route, request, header_map)
+    if await request.read(header_map, limit, is_shared=request.scope["method"] in SAFE):
+        _refuse_other_media(route, request, header_map)
     if route.members and not request.scope["app"].dependency_overrides:
         await refuse_unknown_members(route.members, request)
 
 
-def _refuse_other_media(route: "Operation", request: Request, given: Mapping[bytes, bytes]) -> None:
+def _refuse_other_media(route: "Operation", request: Request, header_map: Mapping[bytes, bytes]) -> None:
     """Raise a 415 for a body with a coding, or of another type than JSON where this is read."""
-    if b"content-encoding" in given:
+    if b"content-encoding" in header_map:
         refuse_encoded(headers(request.scope, b"content-encoding"))
     if route.body_field is not None and not route.takes_form:
-        refuse_other_than_json(given, is_patch=request.method == "PATCH")
+        refuse_other_than_json(header_map, is_patch=request.method == "PATCH")
 
 
 def _attempts_of(request: Request) -> Iterator[Request]:
@@ -235,7 +235,7 @@ async def _execute_step(handle: Handle, unit: "Unit") -> Response:
     try:
         return unit.finish(await handle(unit.request))
     except ValidationError as failure:
-        raise meant(unit.request, failure) from failure.__cause__
+        raise explained_body(unit.request, failure) from failure.__cause__
 
 
 async def commit(session: WriteSession) -> None:

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakKeyDictionary
 
-from kit.http.fairness import CURRENT_CALLER, FairSemaphore
+from kit.http.fairness import CURRENT_CALLER, UNREACHED, FairSemaphore
 
 if TYPE_CHECKING:
     from kit.query.list_query import ListQuery
@@ -35,15 +35,13 @@ SHORT_SECONDS = 0.01
 MAX_PAUSE_SECONDS = 2.0
 MAX_WAIT_SECONDS = 5.0
 """The maximum wait of a slow read. Then it begins without a slot."""
-MAX_WAITING = 100_000
-"""A nominal bound, never reached: admission limits the number of requests to `MAX_IN_FLIGHT`."""
 
 
 class Turns:
     """The semaphore of slow reads in an event loop."""
 
     def __init__(self, limit: int) -> None:
-        self.slots, self.requests = FairSemaphore(limit, MAX_WAITING), 0
+        self.slots, self.requests = FairSemaphore(limit, UNREACHED), 0
         """The slots, and the number of requests for slow lists being served, several of which may share a read."""
 
     async def take(self, served: FairSemaphore, read: Callable[[], Awaitable[T]]) -> T:

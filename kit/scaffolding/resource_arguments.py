@@ -50,7 +50,7 @@ class ResourceArguments:
         singular = None if self.plural else singular_of(self.name)
         if singular is not None:
             hint = f"write NAME={singular}, or give PLURAL= if it is none"
-            raise NotWrittenError(f"{self.name!r} is a plural, and a resource is named for one thing: {hint}.")
+            raise NotWrittenError(f"{self.name!r} is a plural, and the name of a resource is a singular: {hint}.")
         if self.name in LAYERS:
             raise NotWrittenError(f"A resource cannot be called {self.name}, which is a kind of module.")
         if (project.folder / project.package / f"{self.name}.py").exists():

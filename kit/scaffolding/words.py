@@ -90,7 +90,7 @@ def snake_of(text: str) -> str:
 def check_word(text: str, what: str) -> None:
     """Raise a NotWrittenError for a name that is not in snake case, a keyword, or longer than `LONGEST`.
 
-    `what` is the kind of thing that it names, for the message.
+    `what` says what it is the name of, for the message.
     """
     if not WORD.fullmatch(text):
         written = singular_of(snake_of(text)) if what == "a resource" else None

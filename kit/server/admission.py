@@ -17,7 +17,8 @@ from kit.http.bodies import IncomingBody, expects_continue
 from kit.http.fairness import CURRENT_CALLER, CURRENT_LANE, REQUESTS, Caller, caller_of, lane_of
 from kit.http.paths import path_in_application
 from kit.http.problems import Problem, render
-from kit.server.rate_limits import Header, RateLimits
+from kit.http.request_headers import Header
+from kit.server.rate_limits import RateLimits
 from kit.server.request_log import whole_send
 from kit.server.slots import Slots, busy, too_many
 

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from starlette.types import Message, Send
 
 from kit.http.codings import VARIES, AcceptedCoding, accepted_coding, may_be_compressed, varies, weakened
+from kit.http.request_headers import Header
 
 LEVEL, WINDOW, MEMORY = 1, 16 + 13, 6
 """zlib's `level` (the lowest), `wbits` (a window of 2¹³ bytes, in gzip format) and `memLevel`."""
@@ -20,7 +21,6 @@ AT_ONCE = 65_536
 """The maximum size of a body that is compressed in the event loop, in 0.4 ms. Threads compress larger ones."""
 threads = ThreadPoolExecutor(2, "gzip")
 NOT_COMPRESSED = (b"content-encoding", b"content-length")
-Header = tuple[bytes, bytes]
 
 
 class Compression:

@@ -16,17 +16,16 @@ from kit.database.error_responses import explained
 from kit.database.errors import FAILURES
 from kit.http.paths import ROOT_PATH
 from kit.http.problems import MAX_ERRORS, Problem, describe, invalid, malformed, problem_from, render, too_large
-from kit.operations.failures import NOT_JSON, DefaultHandler, called, for_handlers, own_handler
+from kit.operations.failures import NOT_JSON, DefaultHandler, call_handler, exception_for_handlers, own_handler
+from kit.server.admission import DENIAL
+from kit.server.failed_requests import internal_error
 from kit.server.lifespan import LifespanState
 
 METHODS = ("DELETE", "GET", "OPTIONS", "PATCH", "POST", "PUT")
-DENIAL = "websocket.http.response"
-"""The ASGI extension by which a WebSocket is refused with an HTTP response."""
 POLICY_VIOLATION, INTERNAL_ERROR = 1008, 1011
 """The close codes of WebSockets for client and server errors (RFC 6455, section 7.4.1)."""
 MAX_REASON = 123
 """The maximum length of a close frame's reason in bytes (RFC 6455, section 5.5)."""
-INTERNAL = "An unexpected error occurred; see the log for this request id."
 Handler = Callable[[Any, Any], Awaitable[Response | None]]
 
 
@@ -48,7 +47,7 @@ async def respond_to_http_exception(
 
     Of a route without a unit of work, a problem in place of another exception has the application's handler for that.
     """
-    original = for_handlers(connection.app, failure)
+    original = exception_for_handlers(connection.app, failure)
     if original is not failure:
         return await respond_by(own_handler(connection.app, original), connection, original)
     if failure.status_code == 405 and isinstance(connection, Request):
@@ -98,13 +97,13 @@ async def respond_to_database_error(
 
 
 async def respond_by(handler: Any, connection: HTTPConnection, failure: Exception) -> Response | None:
-    response: Response | None = await called(handler, connection, failure)
+    response: Response | None = await call_handler(handler, connection, failure)
     return response
 
 
 async def respond_to_unexpected_exception(connection: HTTPConnection, _: Exception) -> Response | None:
     """Return a 500 without internal details. The log has the traceback with the same request id."""
-    return await problem_response(connection, Problem(500, INTERNAL, kind="internal"))
+    return await problem_response(connection, internal_error())
 
 
 async def problem_response(connection: HTTPConnection, problem: Problem) -> Response | None:

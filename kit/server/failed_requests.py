@@ -26,5 +26,10 @@ def problem_for(failure: BaseException, shutdown: Shutdown) -> Problem | None:
                 log.error('%s was not loaded: add `.options(selectinload(%s))` to the query, call '
                           '`await session.refresh(row, ["%s"])`, or leave %s out of the response model.',
                           relationship, relationship, name, name)  # fmt: skip
-        return Problem(500, "An unexpected error occurred; see the log for this request id.", kind="internal")
+        return internal_error()
     return unavailable("unknown", "The service has shut down.") if shutdown.has_begun else None
+
+
+def internal_error() -> Problem:
+    """Return the 500 for an unexpected exception, without internal details. The log has its traceback."""
+    return Problem(500, "An unexpected error occurred; see the log for this request id.", kind="internal")

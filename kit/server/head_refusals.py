@@ -13,9 +13,10 @@ from starlette.types import Scope
 
 from kit.http.events import COUNTS
 from kit.http.problems import Problem, phrase, render
+from kit.http.request_headers import Header
 from kit.server.log_writer import SentResponse
 from kit.server.request_log import ACCEPTABLE_ID, ID_HEADER, log_response
-from kit.server.security_headers import ALWAYS, Header
+from kit.server.security_headers import ALWAYS
 from kit.server.trace_context import TRACE_HEADER, trace_id_of
 
 log = logging.getLogger("kit")

@@ -7,8 +7,8 @@ from ipaddress import AddressValueError, IPv6Address
 
 from httptools import HttpParserInvalidMethodError
 
+from kit.http.request_headers import Header
 from kit.server.head_refusals import CODING, FRAMING, HOST, MALFORMED, METHOD, VERSION, Refusal
-from kit.server.security_headers import Header
 
 VERSIONS = (b"1.0", b"1.1")
 ORIGIN_FORMS = (b"/", b"*")

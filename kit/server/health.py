@@ -62,7 +62,7 @@ def health_router(shutdown: Shutdown) -> APIRouter:
     async def ready(request: Request) -> Response:
         """Return a 503 while the database cannot be reached or lacks migrations, and while the service shuts down.
 
-        `checks` has the state of each thing, and `missing` the migrations. Without Redis only logins are refused.
+        `checks` has the state of each part, and `missing` the migrations. Without Redis only logins are refused.
         """
         if shutdown.has_begun:
             raise unready("The service is shutting down.")

@@ -22,9 +22,9 @@ from kit.auth.counters import Counters
 from kit.http.events import COUNTS
 from kit.http.fairness import Caller
 from kit.http.problems import Problem
+from kit.http.request_headers import Header
 
 log = logging.getLogger("kit")
-Header = tuple[bytes, bytes]
 MINUTE = 60
 LEASES_PER_QUOTA = 20
 """The minimum number of leases of a quota. Each worker may hold a lease that it does not use up."""

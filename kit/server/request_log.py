@@ -14,7 +14,7 @@ from kit.http.bodies import expects_continue
 from kit.http.codings import MIN_SIZE, VARIES, varies
 from kit.http.events import COUNTS
 from kit.http.problems import render
-from kit.http.request_headers import RANGE
+from kit.http.request_headers import RANGE, Header
 from kit.http.traces import TRACE_ID
 from kit.server.compression import Compression
 from kit.server.failed_requests import problem_for
@@ -22,7 +22,7 @@ from kit.server.framework_refusals import TEXTS, as_problem, may_be_refusal
 from kit.server.log_lines import CURRENT_TRACE, REQUEST_ID, fields_of, summary
 from kit.server.log_writer import DROPPED, MAX_PENDING, LogWriter, SentResponse, writers
 from kit.server.proxies import FORWARDED_PREFIX, Proxies
-from kit.server.security_headers import ALWAYS, AUTHORIZATION, HSTS, NAMES, PRIVATE, Header, missing
+from kit.server.security_headers import ALWAYS, AUTHORIZATION, HSTS, NAMES, PRIVATE, missing
 from kit.server.shutdown import Shutdown
 from kit.server.trace_context import TRACE_HEADER, trace_id_of
 
@@ -82,7 +82,7 @@ class RequestLog:
             return
         started, method = time.perf_counter(), scope["method"]
         inner = served_as_get(scope) if method == "HEAD" else scope
-        if EXPECT in exchange.given and expects_continue(scope):
+        if EXPECT in exchange.request_headers and expects_continue(scope):
             receive = exchange.receiving(receive)
         try:
             await self.app(inner, receive, exchange.send)
@@ -94,24 +94,24 @@ class RequestLog:
 
     def begin(self, scope: Scope, send: Send) -> "Exchange":
         """Set the id, the trace id and the proxy's prefix of a request, and return its exchange."""
-        given = dict(scope["headers"])
-        if scope.get("root_path") or self.proxies.root_path or FORWARDED_PREFIX in given:
+        request_headers = dict(scope["headers"])
+        if scope.get("root_path") or self.proxies.root_path or FORWARDED_PREFIX in request_headers:
             self.proxies.apply(scope)
-        request_id = given.get(ID_HEADER, b"").decode("latin-1")
+        request_id = request_headers.get(ID_HEADER, b"").decode("latin-1")
         if not ACCEPTABLE_ID.fullmatch(request_id):
             request_id = f"{random.getrandbits(128):032x}"
-            others = scope["headers"] if ID_HEADER not in given else without(ID_HEADER, scope["headers"])
+            others = scope["headers"] if ID_HEADER not in request_headers else without(ID_HEADER, scope["headers"])
             scope["headers"] = [*others, (ID_HEADER, request_id.encode())]  # for other middleware that reads it
         scope[IS_LOGGED] = True
         scope.setdefault("state", {})["request_id"] = request_id
         REQUEST_ID.set(request_id)
         trace_id = scope.get(TRACE_ID)
-        if trace_id is None and TRACE_HEADER in given:
+        if trace_id is None and TRACE_HEADER in request_headers:
             trace_id = trace_id_of([value for name, value in scope["headers"] if name == TRACE_HEADER])
         if trace_id is not None:
             scope["state"]["trace_id"] = trace_id
         CURRENT_TRACE.set(trace_id)
-        return Exchange(scope, given, send, request_id, self.shutdown)
+        return Exchange(scope, request_headers, send, request_id, self.shutdown)
 
     def end(self, sent: SentResponse) -> None:
         """Pass a response that has ended to the observers, and log it."""
@@ -139,9 +139,9 @@ class Exchange:
     """The state of the response to a request, and its `send`. The status is 0 until the response starts."""
 
     def __init__(
-        self, scope: Scope, given: Mapping[bytes, bytes], send: Send, request_id: str, shutdown: Shutdown
+        self, scope: Scope, request_headers: Mapping[bytes, bytes], send: Send, request_id: str, shutdown: Shutdown
     ) -> None:
-        self.scope, self.given, self.send_on, self.shutdown = scope, given, send, shutdown
+        self.scope, self.request_headers, self.send_on, self.shutdown = scope, request_headers, send, shutdown
         self.is_head, self.request_id = scope.get("method") == "HEAD", request_id
         self.status = self.size = 0
         """`size`: the number of bytes of the body that were sent."""
@@ -173,7 +173,12 @@ class Exchange:
     def send_whole(self, status: int, headers: Sequence[Header], body: bytes) -> bool:
         """Send a complete response by one call, as a `WholeSend`, if only headers have to be added."""
         send_on = whole_send(self.send_on)
-        if send_on is None or self.is_head or self.status or (ACCEPT_ENCODING in self.given and len(body) >= SHORT):
+        if (
+            send_on is None
+            or self.is_head
+            or self.status
+            or (ACCEPT_ENCODING in self.request_headers and len(body) >= SHORT)
+        ):
             return False
         self.status = status
         if not send_on(status, self.completed(headers), body):
@@ -183,11 +188,13 @@ class Exchange:
         return True
 
     def may_be_compressed(self, start: Message) -> bool:
-        if ACCEPT_ENCODING not in self.given:
+        if ACCEPT_ENCODING not in self.request_headers:
             return False
         if start["status"] == NOT_MODIFIED:
             return VARIES in start["headers"]
-        return is_long(dict(start["headers"])) or b";" in self.given[ACCEPT_ENCODING]  # may refuse plain bodies
+        return (
+            is_long(dict(start["headers"])) or b";" in self.request_headers[ACCEPT_ENCODING]
+        )  # may refuse plain bodies
 
     async def complete(self, message: Message) -> None:
         """Send a message, and add headers to the start of the response."""
@@ -222,20 +229,20 @@ class Exchange:
 
     def completed(self, headers: Iterable[Header]) -> list[Header]:
         """Return the headers of the response, completed by the request id, security headers and others."""
-        completed, given = [*headers], dict(headers)
-        if ID_HEADER in given:
-            self.use_id(given[ID_HEADER].decode("latin-1"))
+        completed, by_name = [*headers], dict(headers)
+        if ID_HEADER in by_name:
+            self.use_id(by_name[ID_HEADER].decode("latin-1"))
         else:
             completed.append((ID_HEADER, self.request_id.encode()))
         if self.status == NO_CONTENT:  # it has no content, and so no Content-Type (RFC 9110, section 8.3)
             completed = [header for header in completed if header[0] != CONTENT_TYPE]
-        is_page = given.get(b"content-type", b"").startswith(b"text/html")
-        completed += missing(given, is_page=is_page) if is_page or not NAMES.isdisjoint(given) else ALWAYS
-        if is_long(given) and varies(given):
+        is_page = by_name.get(b"content-type", b"").startswith(b"text/html")
+        completed += missing(by_name, is_page=is_page) if is_page or not NAMES.isdisjoint(by_name) else ALWAYS
+        if is_long(by_name) and varies(by_name):
             completed.append(VARIES)
-        if PRIVATE[0] not in given and AUTHORIZATION in self.given:
+        if PRIVATE[0] not in by_name and AUTHORIZATION in self.request_headers:
             completed.append(PRIVATE)
-        if self.scope.get("scheme") == "https" and HSTS[0] not in given:
+        if self.scope.get("scheme") == "https" and HSTS[0] not in by_name:
             completed.append(HSTS)
         if self.shutdown.has_begun or self.is_expected:
             completed.append(CLOSING)

@@ -8,8 +8,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from kit.http.paths import path_in_application
 from kit.http.problems import Problem, render
+from kit.http.request_headers import Header
 
-Header = tuple[bytes, bytes]
 ALWAYS = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
@@ -27,10 +27,10 @@ HSTS = (b"strict-transport-security", b"max-age=31536000")
 """Added to responses over TLS: one year (RFC 6797)."""
 
 
-def missing(given: Mapping[bytes, bytes], *, is_page: bool) -> Iterator[Header]:
-    """Return the security headers that a response with the headers `given` lacks."""
+def missing(header_map: Mapping[bytes, bytes], *, is_page: bool) -> Iterator[Header]:
+    """Return the security headers that a response with these headers lacks."""
     fields = DEFAULTS | dict([PAGE_POLICY]) if is_page else DEFAULTS
-    return (header for header in fields.items() if header[0] not in given)
+    return (header for header in fields.items() if header[0] not in header_map)
 
 
 class TrustedHosts:

@@ -143,7 +143,7 @@ def test_differences_are_sentences() -> None:
 async def test_a_file_that_is_no_sqlite_database_is_refused(database: Database, content: bytes, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(content)
     if content:
-        with pytest.raises(CommandFailedError, match="no database of SQLite"):
+        with pytest.raises(CommandFailedError, match="not a SQLite database"):
             await restore(database.url, tmp_path / "file")
         assert len(await titles(database)) == 3
 
