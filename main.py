@@ -5,7 +5,7 @@ import os
 from datetime import timedelta
 from functools import partial
 
-import kit.importing  # noqa: F401  before all others, which take less time then
+import kit.importing  # noqa: F401  first: it makes the other imports faster
 import demo
 from heroes import (
     category,
@@ -101,12 +101,13 @@ def create_app(settings: Settings) -> Service:
         shutdown=Shutdown(settings.shutdown_delay, settings.shutdown_timeout),
         security_contacts=comma_separated(settings.security_contact),
         on_start=partial(prepare, runtime.database, settings),
-        telemetry={"operation_spans": False},
+        telemetry={"operation_spans": False},  # `kit.tracing` makes the spans
     )
     if settings.fast_path:
         install(service, coalesce=settings.coalesce_reads, group=settings.group_commit)
     replicate(service, settings.standbys, settings.max_replica_lag)
-    measure(service, Access(**settings.metrics_access), settings.metrics_dir)
+    access = Access(token=settings.metrics_secret, port=settings.metrics_port, host=settings.metrics_host)
+    measure(service, access, settings.metrics_dir)
     trace(service, NAME, settings.otel_exporter_otlp_endpoint)
     return service
 
@@ -123,7 +124,7 @@ def create_runtime(settings: Settings) -> Runtime:
         registrations=settings.registrations_address,
     )
     return Runtime(
-        database=Database(settings.database, Pool(**settings.pool)),
+        database=Database(settings.database, connection_pool(settings)),
         authenticator=Authenticator(settings.auth, tokens, token.find_principal),
         login_limits=limits,
         secrets=secrets,
@@ -132,6 +133,23 @@ def create_runtime(settings: Settings) -> Runtime:
         max_page_size=settings.max_page_size,
         max_upload_size=settings.max_upload_size,
         request_timeout=settings.request_timeout,
+    )
+
+
+def connection_pool(settings: Settings) -> Pool:
+    """Return the settings of the connection pool, and of its connections."""
+    return Pool(
+        size=settings.pool_size,
+        overflow=settings.pool_overflow,
+        timeout=settings.pool_timeout,
+        recycle=settings.pool_recycle,
+        pre_ping=settings.pool_pre_ping,
+        application_name=settings.application_name,
+        statement_timeout=settings.statement_timeout,
+        lock_timeout=settings.lock_timeout,
+        slow_statement=settings.slow_statement,
+        jit=settings.jit,
+        echo=settings.sql_echo,
     )
 
 

@@ -118,7 +118,7 @@ def main() -> str | None:
     os.environ["WEB_CONCURRENCY"] = str(server.workers)  # tells each worker how many there are
     options: dict[str, Any] = {"workers": server.workers, "timeout_worker_healthcheck": HEALTH_SECONDS}
     if server.reloads(settings):
-        os.environ.setdefault("SHUTDOWN_DELAY", "0")  # nobody balances load between reloads
+        os.environ.setdefault("SHUTDOWN_DELAY", "0")  # a reload needs no time for load balancers
         options = {"reload": True, "reload_excludes": unwatched(HERE)}
     options["root_path"] = server.uvicorn_root_path  # uvicorn's command line reads both, but not from `.env`
     options["forwarded_allow_ips"] = settings.forwarded_allow_ips

@@ -89,8 +89,8 @@ class Settings(BaseSettings):
     cors_credentials: bool = Field(default=False, description="Whether browsers may send credentials such as cookies.")
     cors_headers: str = Field(
         default="",
-        description="Request headers that these pages may send in addition to those of the service, comma-separated, as in "
-        "`traceparent`; `*` for all.",
+        description="Request headers that these pages may send in addition to those of the service, comma-separated, as "
+        "in `traceparent`; `*` for all.",
     )
     forwarded_allow_ips: str = Field(
         default="127.0.0.1,::1",
@@ -333,7 +333,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def metrics_are_closed(self) -> Self:
-        token = self.metrics_token.get_secret_value().strip()
+        token = self.metrics_secret
         if token and self.metrics_port is not None:
             raise ValueError("METRICS_TOKEN is for /metrics on the port of the service: leave METRICS_PORT out, or it")
         if token and not self.in_development and len(token.encode()) < 32:
@@ -382,13 +382,6 @@ class Settings(BaseSettings):
         return standby_urls(self.replica_url.get_secret_value())
 
     @property
-    def pool(self) -> dict[str, Any]:
-        """The arguments for `kit.database.engines.Pool`."""
-        others = ("application_name", "statement_timeout", "lock_timeout", "slow_statement", "jit")
-        pool = {name: getattr(self, f"pool_{name}") for name in ("size", "overflow", "timeout", "recycle", "pre_ping")}
-        return pool | {name: getattr(self, name) for name in others} | {"echo": self.sql_echo}
-
-    @property
     def changed(self) -> dict[str, str]:
         """The settings that differ from their defaults, by environment variable. Secrets are replaced by `…`."""
         fields = type(self).model_fields.items()
@@ -416,13 +409,9 @@ class Settings(BaseSettings):
         return [key.encode() for key in comma_separated(self.secret_key.get_secret_value())]
 
     @property
-    def metrics_access(self) -> dict[str, Any]:
-        """The arguments for `kit.metrics.Access`."""
-        return {
-            "token": self.metrics_token.get_secret_value().strip(),
-            "port": self.metrics_port,
-            "host": self.metrics_host,
-        }
+    def metrics_secret(self) -> str:
+        """The text of `METRICS_TOKEN`; empty for none."""
+        return self.metrics_token.get_secret_value().strip()
 
     @property
     def levels(self) -> dict[str, str]:
@@ -472,5 +461,5 @@ def read(kind: type[S]) -> S:
 
 def explain(location: tuple[int | str, ...], message: str) -> str:
     """Return the message for an invalid setting, as in `Setting POOL_SIZE: Input should be …`."""
-    name = " ".join(str(part).upper() for part in location)
-    return f"Setting {name}: {message.removeprefix('Value error, ')}".replace("Setting : ", "Setting ") + "."
+    setting = "".join(f"{part}: ".upper() for part in location)
+    return f"Setting {setting}{message.removeprefix('Value error, ')}."

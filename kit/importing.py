@@ -15,7 +15,7 @@ gc.set_threshold(WHILE_IMPORTING)
 
 
 def end() -> None:
-    """Allow collections again, and move all objects to the oldest generation, which is seldom examined."""
+    """Allow collections again, and move all objects to the oldest generation, which is rarely examined."""
     gc.freeze()
     gc.unfreeze()  # to the oldest generation
     gc.set_threshold(THRESHOLD)

@@ -397,7 +397,7 @@ def test_the_token_of_the_metrics_is_long_in_production(monkeypatch: pytest.Monk
     with pytest.raises(SystemExit, match=r"^Setting METRICS_TOKEN must have at least 32 bytes in production\.$"):
         load()
     monkeypatch.setenv("METRICS_TOKEN", SECRET)
-    assert load().metrics_access["token"] == SECRET
+    assert load().metrics_secret == SECRET
 
 
 def test_the_token_of_the_metrics_is_not_for_a_port_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
