@@ -89,8 +89,8 @@ class Settings(BaseSettings):
     cors_credentials: bool = Field(default=False, description="Whether browsers may send credentials such as cookies.")
     cors_headers: str = Field(
         default="",
-        description="Request headers that these pages may send in addition to those of the service, comma-separated, as "
-        "in `traceparent`; `*` for all.",
+        description="Request headers that these pages may send in addition to those of the service, comma-separated, "
+        "as in `traceparent`; `*` for all.",
     )
     forwarded_allow_ips: str = Field(
         default="127.0.0.1,::1",

@@ -38,10 +38,9 @@ def renew_referrers(_: Mapper[Any], connection: Connection, row: Any) -> None:
 def changing_keys(tables: Iterable[Any]) -> Iterator[ForeignKeyConstraint]:
     """Yield the foreign keys to these tables with ON DELETE SET NULL or SET DEFAULT."""
     for target in tables:
-        for table in target.metadata.tables.values():
-            for key in table.foreign_key_constraints:
-                if key.referred_table is target and (key.ondelete or "").upper().startswith("SET "):
-                    yield key
+        keys = (key for table in target.metadata.tables.values() for key in table.foreign_key_constraints)
+        referring = (key for key in keys if key.referred_table is target)
+        yield from (key for key in referring if (key.ondelete or "").upper().startswith("SET "))
 
 
 def stored_value(row: Any, column: Column[Any]) -> Any:

@@ -30,7 +30,7 @@ from kit.models.texts import ADDRESS_LENGTHS
 SMALL = range(-(2**31), 2**31)
 """The range of a 32-bit INTEGER."""
 SHORTEST_MEMBER = 16
-"""The minimum length of a column for the values of an enum. Longer new values seldom need a migration then."""
+"""The minimum length of a column for the values of an enum. Longer new values then rarely need a migration."""
 
 
 def type_columns(entity: type[SQLModel]) -> None:

@@ -98,13 +98,13 @@ def parts_of(sources: Iterable[Any]) -> Iterator[Any]:
 
 
 def equalities(conditions: Iterable[Any]) -> Equal:
+    """Return the columns that these conditions compare by `=`."""
     equal: dict[Any, list[tuple[str, Set[Any]]]] = {}
-    for condition in conditions:
-        for part in conjuncts(condition):
-            if isinstance(part, BinaryExpression) and part.operator is operators.eq:
-                for side, other in ((part.left, part.right), (part.right, part.left)):
-                    if isinstance(side, ColumnClause):
-                        equal.setdefault(side.table, []).append((side.key, tables_of(other)))
+    parts = (part for condition in conditions for part in conjuncts(condition))
+    compared = [part for part in parts if isinstance(part, BinaryExpression) and part.operator is operators.eq]
+    for side, other in (pair for part in compared for pair in ((part.left, part.right), (part.right, part.left))):
+        if isinstance(side, ColumnClause):
+            equal.setdefault(side.table, []).append((side.key, tables_of(other)))
     return equal
 
 

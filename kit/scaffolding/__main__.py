@@ -9,7 +9,7 @@ from kit.scaffolding.project import Project
 from kit.scaffolding.resource_arguments import ResourceArguments
 from kit.scaffolding.writing import write
 
-HELP = """Write `make resource NAME=invoice FIELDS="number:str total:money"`; the README says more."""
+HELP = """Write `make resource NAME=invoice FIELDS="number:str total:money"`; see docs/adding-a-resource.md."""
 
 
 def main(*arguments: str) -> str | None:

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import threading
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -125,18 +125,26 @@ class Service(FastAPI):
         runtime.check_routes = self.check_new_routes
         self.permission_check = PermissionCheck(self)
         self.frontends = Frontends(self, self.router.default)
-        for router in routers:
-            self.include_router(router)
-        for router in (health.health_router(self.shutdown), docs.router, *own):
-            self.include_for_operators(router)
-        docs.mount_assets(self)
-        self.router.default = OtherSlash(self.router, self.frontends)
-        routing = UnconvertedPath(self.router.middleware_stack)
-        self.router.middleware_stack = ComposedQuery(CommitBeforeEnd(routing))
+        self._add_routes(routers, [health.health_router(self.shutdown), docs.router, *own])
+        self._wrap_routing()
         self.layers = layers or Layers()
         self.all_layers: ASGIApp = super().__call__
         self.wrap_in_middleware(self.all_layers)
         importing.end()
+
+    def _add_routes(self, routers: Iterable[APIRouter], own: Iterable[APIRouter]) -> None:
+        """Add the routes of the resources, and then those of the kit itself."""
+        for router in routers:
+            self.include_router(router)
+        for router in own:
+            self.include_for_operators(router)
+        docs.mount_assets(self)
+
+    def _wrap_routing(self) -> None:
+        """Wrap the router in the middleware that needs no route, and let it try paths with the other slash."""
+        self.router.default = OtherSlash(self.router, self.frontends)
+        routing = UnconvertedPath(self.router.middleware_stack)
+        self.router.middleware_stack = ComposedQuery(CommitBeforeEnd(routing))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         checked = self.checked

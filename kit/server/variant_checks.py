@@ -1,6 +1,6 @@
 """Startup checks of response models: find fields that rows lack, and private fields that would not be omitted."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from types import NoneType
 from typing import Any, get_args
 
@@ -41,16 +41,22 @@ def missing_fields(entry: Entry) -> Iterator[str]:
     """Yield an error for each required field of a read variant that the returned rows lack."""
     if isinstance(entry.route, Operation):
         for entity, read in dict.fromkeys(shown_rows(entry)):
-            known = {name for part in entity.__mro__ for name in vars(part)}  # `hasattr` would call hybrid properties
-            for name, field in {} if makes_values(read) else read.model_fields.items():
-                alias = field.validation_alias
-                is_path = not isinstance(alias, str | None)  # as `AliasPath("owner", "name")`
-                if field.is_required() and not is_path and known.isdisjoint((name, alias)):
-                    yield (
-                        f"{entry.description} shows rows of {entity.__name__} as {read.__name__}, whose field {name} "
-                        f"they do not have: give {entity.__name__} a column or property of that name, or the field a "
-                        "default."
-                    )
+            for name in () if makes_values(read) else lacking_fields(entity, read):
+                yield (
+                    f"{entry.description} shows rows of {entity.__name__} as {read.__name__}, whose field {name} "
+                    f"they do not have: give {entity.__name__} a column or property of that name, or the field a "
+                    "default."
+                )
+
+
+def lacking_fields(entity: type[Entity], read: type[Read]) -> Iterator[str]:
+    """Yield the required fields of a read variant that are not attributes of an entity."""
+    known = {name for part in entity.__mro__ for name in vars(part)}  # `hasattr` would call hybrid properties
+    for name, field in read.model_fields.items():
+        alias = field.validation_alias
+        is_path = not isinstance(alias, str | None)  # as `AliasPath("owner", "name")`
+        if field.is_required() and not is_path and known.isdisjoint((name, alias)):
+            yield name
 
 
 def unshaped_row(entry: Entry) -> Iterator[str]:
@@ -89,16 +95,20 @@ def required_rows(entries: Sequence[Entry]) -> Iterator[str]:
         entity, read = pending.pop(0)
         for field, relationship, shown in () if makes_values(read) else related_rows(entity, read):
             target = relationship.mapper.class_
-            if not relationship.uselist and NoneType not in get_args(read.model_fields[field].annotation):
-                reasons = ["is softly deleted"] if issubclass(target, Deletable) else []
-                reasons += ["belongs to another user"] if target in for_owners else []
-                if reasons:
-                    yield (
-                        f"{read.__name__}.{field} is required, but its {target.__name__} is left out of responses when "
-                        f"it {' or '.join(reasons)}: write `{field}: {shown.__name__} | None`."
-                    )
+            is_required = not relationship.uselist and NoneType not in get_args(read.model_fields[field].annotation)
+            if is_required and (reasons := reasons_to_leave_out(target, for_owners)):
+                yield (
+                    f"{read.__name__}.{field} is required, but its {target.__name__} is left out of responses when "
+                    f"it {' or '.join(reasons)}: write `{field}: {shown.__name__} | None`."
+                )
             pending += {(target, shown)} - seen
             seen.add((target, shown))
+
+
+def reasons_to_leave_out(entity: type[Any], for_owners: Collection[type[Entity]]) -> list[str]:
+    """Return when a row of an entity is left out of responses; empty if it never is."""
+    reasons = ["is softly deleted"] if issubclass(entity, Deletable) else []
+    return reasons + (["belongs to another user"] if entity in for_owners else [])
 
 
 def related_rows(entity: type[Entity], read: type[Read]) -> Iterator[tuple[str, RelationshipProperty[Any], type[Read]]]:
