@@ -11,7 +11,17 @@ from kit.database.absent import absent_column, absent_table, notice
 from kit.database.constraints import fields_of, is_in_use, is_open, reference_fields, referrers_of, unique_fields
 from kit.database.errors import code_of, first_line, meaning_of
 from kit.database.violations import Violation, statement_of, violation_of
-from kit.http.problems import TAKEN, Problem, conflict, error, invalid, pointer_to, taken, unavailable
+from kit.http.problems import (
+    TAKEN,
+    Problem,
+    conflict,
+    error,
+    invalid,
+    missing_reference,
+    pointer_to,
+    taken,
+    unavailable,
+)
 
 log = logging.getLogger("kit")
 LOG_SECONDS = 10.0
@@ -85,9 +95,7 @@ def unbounded_value(failure: Exception, violation: Violation) -> Problem:
 def broken_reference(failure: Exception, violation: Violation) -> Problem:
     if is_in_use(failure, violation):
         return in_use(failure, violation)
-    fields = reference_fields(failure, violation)
-    verb = "refers" if len(fields) == 1 else "refer"
-    return conflict(fields, f"{' and '.join(fields)} {verb} to something that does not exist.", "missing-reference")
+    return missing_reference(*reference_fields(failure, violation))
 
 
 def in_use(failure: Exception, violation: Violation) -> Problem:

@@ -17,6 +17,7 @@ from sqlalchemy.sql.visitors import iterate
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from kit.database.sqlite_reflection import escaped
+from kit.database.storage_kinds import DIALECTS
 from kit.models.sqlite_forms import is_encoded
 
 
@@ -163,9 +164,6 @@ def stored_literal(context: AutogenContext, kind: TypeEngine[Any], value: Any) -
         return literal(context, value)
     known, other = (literal(context, kind.process_bind_param(value, dialect)) for dialect in DIALECTS)
     return known if known == other else f'{{"sqlite": {known}}}.get(op.get_bind().dialect.name, {other})'
-
-
-DIALECTS: Sequence[Dialect] = (sqlite.dialect(), postgresql.dialect())  # type: ignore[no-untyped-call]
 
 
 UNESCAPED: Sequence[Dialect] = (sqlite.dialect(), postgresql.dialect(paramstyle="named"))  # type: ignore[no-untyped-call]

@@ -94,8 +94,13 @@ def found(value: T | None) -> T:
     A row that the caller may not see is None too, so that a client cannot distinguish it from an absent row.
     """
     if value is None:
-        raise Problem(404, "The resource does not exist.", kind="not-found")
+        raise not_found()
     return value
+
+
+def not_found(headers: Mapping[str, str] | None = None, **extra: Any) -> Problem:
+    """Return a 404. `extra` are further members of its JSON."""
+    return Problem(404, "The resource does not exist.", kind="not-found", headers=headers, **extra)
 
 
 def conflict(fields: str | Sequence[str], detail: str, kind: str) -> Problem:
@@ -113,6 +118,17 @@ def taken(*fields: str) -> Problem:
     """Return a 409 for unique fields whose values another row has; a field may be given as `email or username`."""
     verb, value = ("is", "this value") if len(fields) == 1 else ("are", "these values")
     return conflict(fields, f"{' and '.join(fields)} {verb} taken: another row has {value}.", TAKEN)
+
+
+def missing_reference(*fields: str) -> Problem:
+    """Return a 409 for fields that refer to a row that does not exist."""
+    verb = "refers" if len(fields) == 1 else "refer"
+    return conflict(fields, f"{' and '.join(fields)} {verb} to something that does not exist.", "missing-reference")
+
+
+def deadline_exceeded() -> Problem:
+    """Return a 504 for a request that has passed its deadline."""
+    return Problem(504, "The request took too long.", kind="timeout")
 
 
 def invalid(errors: Iterable[Mapping[str, str]], *, more: int = 0) -> Problem:

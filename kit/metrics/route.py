@@ -15,7 +15,8 @@ from starlette.responses import Response
 
 from kit.auth.permissions import unauthenticated
 from kit.metrics.exposition import Exposition
-from kit.openapi.responses import Json, failure
+from kit.openapi.references import Json
+from kit.openapi.responses import failure
 from kit.operations.caller_needs import needs_no_caller
 from kit.runtime import runtime_of
 

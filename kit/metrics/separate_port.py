@@ -6,7 +6,7 @@ The library's application would answer every path, and a HEAD with a 405.
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from kit.http.problems import Problem, phrase, render
+from kit.http.problems import Problem, not_found, phrase, render
 from kit.metrics.formats import Wsgi
 from kit.server.head_refusals import ids_of
 from kit.server.request_log import ID_HEADER
@@ -22,7 +22,7 @@ def only_metrics(app: Wsgi) -> Wsgi:
 
     def respond(environ: dict[str, Any], start_response: StartResponse) -> Sequence[bytes]:
         if environ["PATH_INFO"] not in PATHS:
-            return refuse(environ, start_response, Problem(404, "The resource does not exist.", kind="not-found"))
+            return refuse(environ, start_response, not_found())
         if environ["REQUEST_METHOD"] not in ALLOWED:
             allowed = {"Allow": ", ".join(ALLOWED)}
             problem = Problem(405, "The method is not allowed.", kind="method-not-allowed", headers=allowed)

@@ -13,6 +13,7 @@ from kit.openapi.operation_ids import separate_ids
 from kit.openapi.operations import HINTS
 from kit.openapi.problem_schema import Problem
 from kit.openapi.references import (
+    Json,
     add_definitions,
     parts,
     refuse_dangling,
@@ -22,7 +23,7 @@ from kit.openapi.references import (
     targets,
 )
 from kit.openapi.response_schemas import remove_defaults
-from kit.openapi.responses import OF_EVERY_RESPONSE, Json, failure, header_objects, responses_of
+from kit.openapi.responses import OF_EVERY_RESPONSE, failure, header_objects, responses_of
 from kit.openapi.sharing import operations, share
 from kit.openapi.simplification import keep_to_version, simplify
 from kit.openapi.values import NONE

@@ -20,7 +20,7 @@ from kit.http.codings import AcceptedCoding, accepted_coding
 from kit.http.etags import is_fresh, not_modified, weak_etag
 from kit.openapi.completion import THIS_SERVER
 from kit.openapi.examples import fill, newest
-from kit.openapi.responses import Json
+from kit.openapi.references import Json
 from kit.operations.caller_needs import needs_no_caller
 from kit.runtime import Runtime, runtime_of
 

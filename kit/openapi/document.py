@@ -15,7 +15,7 @@ from fastapi.routing import APIRoute, RouteContext
 from kit.openapi.completion import complete
 from kit.openapi.examples import Placeholder, fill, placeholders
 from kit.openapi.operations import add_parameters, hints_of
-from kit.openapi.responses import Json
+from kit.openapi.references import Json
 
 CONVENTIONS = """
 These rules hold for every resource, at its path with and without the trailing slash:

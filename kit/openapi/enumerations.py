@@ -4,8 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from kit.openapi.references import add_definitions
-from kit.openapi.responses import Json
+from kit.openapi.references import Json, add_definitions
 from kit.openapi.sharing import operations
 
 Named = tuple[Any, Any, str]

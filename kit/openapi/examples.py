@@ -10,8 +10,7 @@ from sqlalchemy import Select
 from kit.database.errors import FAILURES
 from kit.database.sessions import ReadSession
 from kit.models.entities import known_tables
-from kit.openapi.references import resolved
-from kit.openapi.responses import Json
+from kit.openapi.references import Json, resolved
 from kit.openapi.values import NONE, number, text
 
 PLACEHOLDER = re.compile(r"\{(\w+)(?::(\d))?\}")

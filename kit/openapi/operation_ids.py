@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterator
 
-from kit.openapi.responses import Json
+from kit.openapi.references import Json
 from kit.openapi.sharing import METHODS, operations
 
 

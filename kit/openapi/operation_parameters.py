@@ -5,7 +5,8 @@ from inspect import ismethod
 from typing import Any
 
 from kit.openapi.operation_kinds import has_etag, has_precondition, is_conditional_creation, is_read, takes_key
-from kit.openapi.responses import TAG, TEXT, Json
+from kit.openapi.references import Json
+from kit.openapi.responses import TAG, TEXT
 from kit.operations.dependants import dependencies_of, query_variant
 from kit.operations.route import Operation
 from kit.query.list_query import ListQuery

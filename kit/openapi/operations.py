@@ -21,7 +21,8 @@ from kit.openapi.operation_kinds import (
 )
 from kit.openapi.operation_parameters import parameters
 from kit.openapi.problem_schema import bulk_outcome
-from kit.openapi.responses import Json, failure, header_objects, optional_header_objects
+from kit.openapi.references import Json
+from kit.openapi.responses import failure, header_objects, optional_header_objects
 from kit.operations.route import Operation
 from kit.query.embedding import next_name, read_variant
 from kit.query.list_query import ListQuery

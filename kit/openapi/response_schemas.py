@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from kit.openapi.references import COMPONENTS, parts, targets
-from kit.openapi.responses import Json
+from kit.openapi.references import COMPONENTS, Json, parts, targets
 from kit.openapi.sharing import operations
 
 

@@ -2,11 +2,10 @@
 
 from collections.abc import Iterator
 from http import HTTPStatus
-from typing import Any
 
 from kit.http.problems import MEDIA_TYPE, TITLES, error
+from kit.openapi.references import Json
 
-Json = dict[str, Any]
 TEXT: Json = {"type": "string"}
 COUNT: Json = {"type": "integer", "minimum": 0, "format": "int64"}
 TAG = '(W/)?"[!#-~]*"'

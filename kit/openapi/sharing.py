@@ -5,8 +5,8 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from kit.openapi.references import parts
-from kit.openapi.responses import HEADERS, Json, header_objects, responses_of
+from kit.openapi.references import Json, parts
+from kit.openapi.responses import HEADERS, header_objects, responses_of
 
 METHODS = ("get", "post", "put", "patch", "delete", "head", "options", "trace")
 """The methods of a Path Item (OpenAPI 3.1, section 4.8.9), in their order in the document."""

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from kit.openapi.responses import Json, responses_of
+from kit.openapi.references import Json
+from kit.openapi.responses import responses_of
 
 SAFE_INTEGER, INT32 = 2**53 - 1, 2**31
 """The largest integer that a double represents exactly (RFC 8259, section 6), and the bound of 32-bit integers."""

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 
 from kit.models.json_forms import FORMATS
 from kit.models.json_values import CLOCK, DURATION, limit_text
-from kit.openapi.responses import Json
+from kit.openapi.references import Json
 
 NONE: Any = object()
 """The result if no valid value was found for a schema. None would be a valid value."""

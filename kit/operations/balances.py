@@ -10,7 +10,7 @@ from sqlalchemy.orm import Mapped
 from sqlmodel import select
 
 from kit.database.sessions import WriteSession
-from kit.http.problems import conflict
+from kit.http.problems import conflict, missing_reference
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class RejectedMoves:
         """
         for field, ids in rows.items():
             if self.missing.intersection(ids):
-                raise conflict(field, f"{field} refers to something that does not exist.", "missing-reference")
+                raise missing_reference(field)
         if self.exceeded:
             raise conflict(amount, detail, "insufficient")
 

@@ -10,7 +10,7 @@ from sqlmodel import col, select
 
 from kit.database.errors import FAILURES
 from kit.database.sessions import WriteSession
-from kit.http.problems import Problem, error
+from kit.http.problems import error, not_found
 from kit.models.entities import Entity
 from kit.operations.bulk import MAX_ELEMENTS
 from kit.operations.creation import problem_of_element, within
@@ -42,8 +42,9 @@ async def change_many(
     existing = set(await session.exec(existing_ids))
     missing = [index for index, key in enumerate(ids) if key not in existing]
     if missing:
-        errors = [error("body", f"#/ids/{index}", "The resource does not exist.", "not-found") for index in missing]
-        raise Problem(404, "The resource does not exist.", kind="not-found", errors=errors)
+        problem = not_found()
+        problem.extra["errors"] = [error("body", f"#/ids/{index}", problem.detail, problem.kind) for index in missing]
+        raise problem
     try:
         await session.exec(_update_of(entity, existing, changes))
     except FAILURES as failure:

@@ -8,7 +8,7 @@ from starlette.requests import HTTPConnection
 
 from kit.auth.permissions import Who
 from kit.http.principals import UNDETERMINED, Principal
-from kit.http.problems import Problem
+from kit.http.problems import deadline_exceeded
 from kit.runtime import runtime_of
 
 ANY_METHOD = "*"
@@ -28,7 +28,7 @@ async def get_caller(connection: HTTPConnection) -> Principal | None:
         async with asyncio.timeout(runtime.request_timeout):
             return await runtime.authenticator.caller(connection, who)
     except TimeoutError as failure:
-        raise Problem(504, "The request took too long.", kind="timeout") from failure
+        raise deadline_exceeded() from failure
 
 
 Caller = Annotated[Principal | None, Depends(get_caller)]

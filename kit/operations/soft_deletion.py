@@ -7,7 +7,7 @@ from sqlalchemy import Select, inspect
 from sqlmodel import Index, select, text
 
 from kit.database.sessions import WriteSession
-from kit.http.problems import conflict, found
+from kit.http.problems import found, missing_reference
 from kit.models.deletion import Deletable as Deletable
 from kit.models.deletion import is_not_deleted as is_not_deleted
 from kit.query.list_query import ListQuery
@@ -43,7 +43,7 @@ async def refuse_deleted_parents(
     key: Any = inspect(parent).primary_key[0]
     there = set(await session.exec(select(key).where(key.in_(set(ids)), is_not_deleted(parent))))
     if there != set(ids):
-        raise conflict(field, f"{field} refers to something that does not exist.", "missing-reference")
+        raise missing_reference(field)
 
 
 class DeletableQuery(ListQuery):

@@ -27,7 +27,7 @@ from kit.database.sessions import HAS_COMMITTED, ReadSession, WriteSession
 from kit.http.bodies import BufferedRequest, refuse_announced, refuse_encoded, refuse_other_than_json
 from kit.http.etags import etag_with_digest, is_fresh, not_modified, weak_etag
 from kit.http.paths import full_path
-from kit.http.problems import Problem, too_large
+from kit.http.problems import Problem, deadline_exceeded, too_large
 from kit.http.request_headers import headers, ignore_other_ranges
 from kit.http.texts import compose_path, compose_query
 from kit.models.entities import Entity
@@ -461,7 +461,3 @@ class YoungDeadlines:
 
 
 YoungDeadlines(None)
-
-
-def deadline_exceeded() -> Problem:
-    return Problem(504, "The request took too long.", kind="timeout")

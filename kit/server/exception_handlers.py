@@ -15,7 +15,17 @@ from starlette.websockets import WebSocket, WebSocketState
 from kit.database.error_responses import explained
 from kit.database.errors import FAILURES
 from kit.http.paths import ROOT_PATH
-from kit.http.problems import MAX_ERRORS, Problem, describe, invalid, malformed, problem_from, render, too_large
+from kit.http.problems import (
+    MAX_ERRORS,
+    Problem,
+    describe,
+    invalid,
+    malformed,
+    not_found,
+    problem_from,
+    render,
+    too_large,
+)
 from kit.operations.failures import NOT_JSON, DefaultHandler, call_handler, exception_for_handlers, own_handler
 from kit.server.admission import DENIAL
 from kit.server.failed_requests import internal_error
@@ -53,8 +63,7 @@ async def respond_to_http_exception(
     if failure.status_code == 405 and isinstance(connection, Request):
         return render(connection.scope, not_allowed(connection, failure))
     if failure.status_code == 404 and failure.detail == "Not Found":
-        missing = Problem(404, "The resource does not exist.", kind="not-found", headers=failure.headers)
-        return await problem_response(connection, missing)
+        return await problem_response(connection, not_found(failure.headers))
     if failure.status_code == 413 and failure.detail == "Content Too Large":  # FastAPI's, over `max_body_size`
         return await problem_response(connection, too_large())
     return await problem_response(connection, with_explanation(problem_from(failure), lifespan))
