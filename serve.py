@@ -70,13 +70,16 @@ def address_refusal(host: str, port: int, prefix: str = "") -> str | None:
         with socket.socket(family) as trial:
             trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             trial.bind(address)
-    except (OSError, UnicodeError) as failure:  # a UnicodeError: no host can have this name
-        if getattr(failure, "errno", None) == errno.EADDRINUSE:
+    except UnicodeError:
+        reason: str | None = "it is not a host name"
+    except OSError as failure:
+        if failure.errno == errno.EADDRINUSE:
             other = port + 1 if port < MAX_PORT else port - 1
             return f"Port {port} of {host} is taken: stop what uses it, or write {prefix}PORT={other}."
-        reason = getattr(failure, "strerror", "it is not a host name")
-        return f"Nothing can listen at {host}, port {port}: {reason}. Write another {prefix}HOST= or {prefix}PORT=."
-    return None
+        reason = failure.strerror
+    else:
+        return None
+    return f"Nothing can listen at {host}, port {port}: {reason}. Write another {prefix}HOST= or {prefix}PORT=."
 
 
 def remarks(server: Server, settings: Settings) -> list[str]:

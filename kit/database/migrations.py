@@ -105,7 +105,7 @@ async def prepare(database: Database, fill: Fill | None, tables: Sequence[Table]
     If the database then lacks one of `tables`, or one of their columns, this is logged, and `fill` is not called.
     While the database is unavailable, a task tries again each `RETRY_SECONDS`. Returns this task, or None.
     """
-    if await _is_done(database, fill, tables):
+    if await _prepare_once(database, fill, tables):
         return None
     return asyncio.create_task(_prepare_later(database, fill, tables))
 
@@ -113,11 +113,11 @@ async def prepare(database: Database, fill: Fill | None, tables: Sequence[Table]
 async def _prepare_later(database: Database, fill: Fill | None, tables: Sequence[Table]) -> None:
     while True:
         await asyncio.sleep(RETRY_SECONDS)
-        if await _is_done(database, fill, tables):
+        if await _prepare_once(database, fill, tables):
             return
 
 
-async def _is_done(database: Database, fill: Fill | None, tables: Sequence[Table]) -> bool:
+async def _prepare_once(database: Database, fill: Fill | None, tables: Sequence[Table]) -> bool:
     """Prepare the database once. Returns False if it is unavailable, so that another attempt may succeed."""
     try:
         state = await read_state(database)

@@ -1,7 +1,7 @@
 """SQLite engines: one connection for writing, a pool for reading, and the settings of their connections."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Literal
 
@@ -85,6 +85,17 @@ def sqlite_engine(
         connect_args={"timeout": pool.lock_timeout, "factory": sqlite_texts.Connection},
     )
 
+    round_values(engine.dialect)
+    event.listen(engine.sync_engine, "handle_error", name_origin)
+    event.listen(engine.sync_engine, "connect", preparation(pool, pragmas))
+    watch_statements(engine.sync_engine, pool.slow_statement)
+    event.listen(engine.sync_engine, "before_cursor_execute", lambda connection, *_: start_clock(connection.info))
+    return engine
+
+
+def preparation(pool: Pool, pragmas: Sequence[str]) -> Callable[[Any, Any], None]:
+    """Return the listener that prepares each new connection. It listens to `connect`."""
+
     def prepare(connection: Any, record: Any) -> None:
         connection.isolation_level = None  # the driver's own BEGIN comes too late: not before a SELECT
         add_functions(connection)
@@ -100,12 +111,7 @@ def sqlite_engine(
         cursor.fetchall()
         cursor.close()
 
-    round_values(engine.dialect)
-    event.listen(engine.sync_engine, "handle_error", name_origin)
-    event.listen(engine.sync_engine, "connect", prepare)
-    watch_statements(engine.sync_engine, pool.slow_statement)
-    event.listen(engine.sync_engine, "before_cursor_execute", lambda connection, *_: start_clock(connection.info))
-    return engine
+    return prepare
 
 
 def start_clock(info: dict[Any, Any]) -> None:
