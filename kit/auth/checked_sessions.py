@@ -166,7 +166,7 @@ class GuardedSession(CheckedSession):
             self._check_stored(entity, [row.id for row in with_ids if type(row) is entity and row not in self.new])
 
     def merge(self, instance: E, *, load: bool = True, options: Sequence[ORMOption] | None = None) -> E:
-        """Merge as SQLAlchemy does. A version or time that nobody has set stays that of the stored row."""
+        """Merge as SQLAlchemy does. A version or time that was not set stays that of the stored row."""
         with without_stamps(instance):
             return super().merge(instance, load=load, options=options)
 

@@ -189,7 +189,7 @@ def boolean_of_integer(c: str, _: Kind, __: Kind) -> Conversion:
 
 
 def to_numeric(c: str, old: Kind, new: Kind) -> Conversion:
-    """Return the conversion to a NUMERIC column of the application, which PostgreSQL stores alike."""
+    """Return the conversion to a NUMERIC column of the application, which PostgreSQL stores in the same way."""
     number = floating(c, old, new)
     return Conversion(number.sqlite, c, number.wrong_on_sqlite, "false")
 

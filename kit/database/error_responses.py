@@ -137,7 +137,7 @@ def explained(failure: Exception, *, committing: bool = False) -> Exception:
 
 
 def log_once(failure: Exception, message: str = "The database failed: %s") -> None:
-    """Log a failure, at most once in `LOG_SECONDS`: while a database is down, every request fails alike."""
+    """Log a failure, at most once in `LOG_SECONDS`: while a database is down, every request fails in the same way."""
     key, now = (message, code_of(failure)), time.monotonic()
     if now >= logged.get(key, now):
         logged[key] = now + LOG_SECONDS

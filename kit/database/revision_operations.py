@@ -101,7 +101,7 @@ class CheckOp(ops.CreateCheckConstraintOp):
 
 
 def conditions_of(condition: ClauseElement) -> Conditions | None:
-    """Return the texts of a condition about decimals; None if both databases write it alike."""
+    """Return the texts of a condition about decimals; None if both databases write it in the same way."""
     if not any(is_encoded(part) for part in iterate(condition)):
         return None
     options = {"include_table": False, "literal_binds": True}
@@ -150,7 +150,7 @@ def render_check_op(context: AutogenContext, op: CheckOp) -> str:
 
 
 def render_check(constraint: CheckConstraint) -> str | Literal[False]:
-    """Return the source of a CHECK of a new table; False if both databases write it alike, for Alembic to render it."""
+    """Return the source of a CHECK of a new table; False if both write it in the same way: Alembic renders it."""
     conditions = conditions_of(constraint.sqltext)
     return conditions is not None and f"sa.CheckConstraint({conditions.source}, name=op.f({str(constraint.name)!r}))"
 

@@ -82,7 +82,7 @@ def refuse_many_values(body: bytes, limit: int) -> None:
     """Raise a 413 for a document with more than `limit` values, or a 400 if it is nested too deeply too.
 
     It is called before the document is parsed, and counts the characters `,`, `[` and `{`, one of which precedes each
-    value. The first, fast count includes those in strings. Only if it is too high, they are counted without strings.
+    value. The first, fast count includes those in strings. If it is too high, they are counted again without strings.
     """
     if values_of(body) <= limit:
         return

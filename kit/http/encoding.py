@@ -40,7 +40,7 @@ def composed(text: str) -> str:
 def refuse_many_marks(text: str) -> None:
     """Raise a `TooManyMarksError` for more than `MAX_MARKS` combining marks in a row.
 
-    At first every `STEP`-th character is looked at, and all of them only where these are marks.
+    First it examines every `STEP`-th character, and then all characters in the places where these are marks.
     """
     if len(text) > MAX_MARKS:
         marks = patterns()

@@ -16,7 +16,7 @@ from kit.models.entities import Entity, Stamped
 
 @contextmanager
 def without_stamps(*rows: object) -> Iterator[None]:
-    """Unset computed values, and the stamps that nobody has set, in these rows and those that are merged with them."""
+    """Unset computed values, and the stamps that were not set, in these rows and those that are merged with them."""
     unset = [
         (row.__dict__, name) for row in {id(row): row for row in merged_with(rows)}.values() for name in stamps(row)
     ]

@@ -37,7 +37,7 @@ def _deletes(info: Any, given: Mapping[str, Any]) -> dict[str, Any]:
 def leave_children_to_the_database(mapper: Mapper[Any], _: type) -> None:
     """Set `passive_deletes` of the marked relationships that are collections. Listens to `after_mapper_constructed`.
 
-    Only then it is known which relationships are collections, and they can still be changed.
+    At that time it is known which relationships are collections, and they can still be changed.
     """
     for each in mapper.iterate_properties:
         if isinstance(each, RelationshipProperty) and each.info.get(DEFAULT_PASSIVE_DELETES) and each.collection_class:

@@ -170,7 +170,7 @@ async def _note_end(session: WriteSession, key: IdempotencyKey) -> None:
 def _interrupted() -> Problem:
     detail = (
         "The first request with this Idempotency-Key failed after a part of it was stored, so it is not run again: "
-        "look at what is there, and use another key for what is missing."
+        "read the current rows, and use another key for what is missing."
     )
     return Problem(409, detail, kind="broken-off")
 
@@ -214,7 +214,7 @@ async def _replay(request: Request, session: WriteSession, key: IdempotencyKey) 
 def _with_lost_role() -> Problem:
     detail = (
         "The first request with this Idempotency-Key was served while you had a role that you have no more. It is not "
-        "run again, and its response is not shown: look at what is there."
+        "run again, and its response is not shown: read the current rows."
     )
     return Problem(409, detail, kind="role-lost")
 
@@ -234,7 +234,7 @@ async def _store(request: Request, session: WriteSession, key: IdempotencyKey, r
     Raises a 422 for a response that cannot be stored, such as a stream.
     """
     if not hasattr(response, "body") or "no-store" in response.headers.get("cache-control", ""):
-        raise refused("The answer of this operation cannot be stored, so it takes no key")
+        raise refused("The response of this operation cannot be stored: leave the key out")
     headers = _stored_headers(response)
     if LOCATION in headers:
         headers[PREFIX] = root_of(request.scope)

@@ -28,7 +28,7 @@ def selects_only(statement: Any, entity: type[Entity]) -> bool:
 
 
 def refuse_own_order(choices: Choices) -> None:
-    """Raise a TypeError for ORDER BY, LIMIT or OFFSET in the statement, or in that which `narrowed` returns.
+    """Raise a TypeError for ORDER BY, LIMIT or OFFSET in the statement, or in the result of `narrowed`.
 
     The cursor does not know them, so that pages would skip or repeat rows.
     """

@@ -25,8 +25,8 @@ CHECK_SECONDS = 2.0
 GIVE_UP_SECONDS = 30.0
 """The timeout of a check, which goes on after its probe was answered.
 
-To break off a connection takes another one, to cancel its statement. While a database hangs, probes must not send one
-request of this kind after the other: PgBouncer 1.18 ended by them.
+Breaking off a connection needs another connection, which cancels its statement. While a database hangs, probes must not
+send such requests one after the other: they make PgBouncer 1.18 exit.
 """
 
 

@@ -94,7 +94,7 @@ def body_that_is_not_json(entry: Entry) -> Iterator[str]:
             "take `request: Request`, and read `await request.body()`."
         )
     if entry.context.strict_content_type is False:
-        yield f"{entry.description} has `strict_content_type=False`, but a resource refuses JSON that is not called so."
+        yield f"{entry.description} has `strict_content_type=False`, but resources check the type: leave it out."
 
 
 def different_permissions(entry: Entry) -> Iterator[str]:

@@ -44,5 +44,5 @@ def busy(detail: str, reason: str, outcome: str = "not_applied") -> Problem:
 def too_many() -> Problem:
     """Return a 429 (RFC 6585, section 4) for a caller that uses more than its share of the slots, and count it."""
     COUNTS["refused", "share"] += 1
-    detail = "You have too many requests at once; others wait for theirs."
+    detail = "You send too many requests at once, and others wait; try again."
     return Problem(429, detail, kind="too-many-requests", headers={"Retry-After": "1"})
