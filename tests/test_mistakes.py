@@ -88,7 +88,7 @@ def test_the_pattern_itself_has_no_fault() -> None:
         (
             "response_model=WidgetRead, status_code",
             "response_model=WidgetUpdate, status_code",
-            "create answers with WidgetUpdate",
+            "create responds with WidgetUpdate",
         ),
         (
             "WidgetRead(Stamped, ",

@@ -172,7 +172,7 @@ async def create(app: Service, path: str, bodies: list[Json]) -> list[Json]:
     if status == 201:
         return list(answer)
     if status not in (409, 422):
-        raise CommandFailedError(f"POST {path} answered {status}: {answer.get('detail', '')}")
+        raise CommandFailedError(f"POST {path} got {status}: {answer.get('detail', '')}")
     status, answer = await ask(app, path, b"on_error=skip", bodies)
     return list(answer["created"]) if status == 207 else []
 

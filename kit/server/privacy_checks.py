@@ -86,7 +86,7 @@ def unknown_owners(entry: Entry) -> Iterator[str]:
         has_owner = issubclass(model, Read) and name is not None
         if has_owner and private_fields(model) and owner_field(model) is None:
             yield (
-                f"{entry.description} answers with {model.__name__}, whose private fields its owner would not see: "
+                f"{entry.description} responds with {model.__name__}, whose private fields its owner would not see: "
                 f"{name} is not the id of a user in it. Give table and variant a field with the id of the owner, or "
                 "write `belongs_to = None` in the variant, to show them to superusers only."
             )

@@ -38,7 +38,7 @@ def writing_session(entry: Entry) -> Iterator[str]:
     if isinstance(entry.route, APIRoute) and entry.methods.intersection(SAFE):
         calls = {part.call for part in dependencies_of(entry.context.dependant)}
         if get_session in calls:
-            yield f"{entry.description} takes `Session`, which writes: take `ReadSession`, or answer another method."
+            yield f"{entry.description} takes `Session`, which writes: take `ReadSession`, or handle another method."
 
 
 def writing_read_session(entry: Entry) -> Iterator[str]:
@@ -72,7 +72,7 @@ def called_methods(function: Any, names: Collection[str]) -> Iterator[tuple[str,
 def head_without_get(entry: Entry) -> Iterator[str]:
     """Yield an error for HEAD without GET, because the kit serves HEAD by the GET (RFC 9110, section 9.3.2)."""
     if "HEAD" in entry.methods and "GET" not in entry.methods:
-        yield f"{entry.description} answers HEAD, which is served as GET: let it answer GET, or remove it."
+        yield f"{entry.description} handles HEAD, which is served as GET: let it handle GET, or remove it."
 
 
 def query_on_plain_route(entry: Entry) -> Iterator[str]:
@@ -102,7 +102,7 @@ def different_permissions(entry: Entry) -> Iterator[str]:
     if isinstance(entry.route, Operation) and len(set(entry.route.permission_by_method.values())) > 1:
         methods = ", ".join(sorted(entry.methods))
         yield (
-            f"{entry.description} answers {methods}, which have different permissions: "
+            f"{entry.description} handles {methods}, which have different permissions: "
             "write a handler of its own for each method."
         )
 
@@ -118,7 +118,7 @@ def exposed_table(entry: Entry) -> Iterator[str]:
     for response_type in (returned_by(entry.handler) if model is None else model, entry.context.stream_item_type):
         for table in tables_in(response_type):
             yield (
-                f"{entry.description} answers with the table {table}, which shows all of its columns: "
+                f"{entry.description} responds with the table {table}, which shows all of its columns: "
                 f"give it a response_model without it, such as {table}Read."
             )
 

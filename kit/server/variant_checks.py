@@ -32,7 +32,7 @@ def shown_private_fields(entry: Entry) -> Iterator[str]:
             is_plain = issubclass(part, SQLModel) and not issubclass(part, Read) and not hasattr(part, "__table__")
             for name in sorted(private_fields(part).intersection(part.model_fields)) if is_plain else ():
                 yield (
-                    f"{entry.description} answers with {part.__name__}, which shows the private field {name} to "
+                    f"{entry.description} responds with {part.__name__}, which shows the private field {name} to "
                     f"everybody: derive {part.__name__} from `Read`."
                 )
 

@@ -69,7 +69,7 @@ async def test_every_answer_is_a_read_variant(client: Client, resource: Resource
         shown: Any = resource.verbs[verb].response_model if verb in resource.verbs else resource.query.read
         inner = get_args(shown)[0] if verb == "list" else shown
         remedy = f"write `response_model={f'list[{read}]' if verb == 'list' else read}`"
-        assert issubclass(inner, resource.query.read), f"{verb} answers with {name_of(inner)}: {remedy}."
+        assert issubclass(inner, resource.query.read), f"{verb} responds with {name_of(inner)}: {remedy}."
 
 
 @needs("list")

@@ -70,7 +70,7 @@ async def test_refused_rows_are_left_out() -> None:
 
 async def test_a_failure_ends_the_seeding() -> None:
     app: Any = Answers((503, {"detail": "The database is away."}))
-    with pytest.raises(CommandFailedError, match=r"POST /lines/bulk answered 503: The database is away\."):
+    with pytest.raises(CommandFailedError, match=r"POST /lines/bulk got 503: The database is away\."):
         await create(app, "/lines/bulk", [{}])
 
 

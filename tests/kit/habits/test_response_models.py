@@ -243,7 +243,7 @@ async def test_a_table_as_response_model_is_refused(router: APIRouter, serve: An
     @router.get("/items", response_model=HabitItem)
     async def read(session: ReadSession) -> Any: ...
 
-    with pytest.raises(ValueError, match="answers with the table HabitItem, which shows all of its columns"):
+    with pytest.raises(ValueError, match="responds with the table HabitItem, which shows all of its columns"):
         await serve(router)
 
 
@@ -269,7 +269,7 @@ async def test_a_row_in_the_annotation_without_a_response_model_is_refused_at_st
     async def read() -> list[HabitItem]:
         return []
 
-    with pytest.raises(ValueError, match="answers with the table HabitItem, which shows all of its columns"):
+    with pytest.raises(ValueError, match="responds with the table HabitItem, which shows all of its columns"):
         await serve(router)
 
 

@@ -116,7 +116,7 @@ def test_a_model_that_would_show_private_fields_is_refused(model: Any, route_cla
     async def cards() -> Any: ...
 
     assert [error.partition(" (GET /cards) ")[2] for error in errors_of(router)] == [
-        "answers with CardPublic, which shows the private field code to everybody: derive CardPublic from `Read`."
+        "responds with CardPublic, which shows the private field code to everybody: derive CardPublic from `Read`."
     ]
 
 

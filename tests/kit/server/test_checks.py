@@ -92,7 +92,7 @@ async def test_a_get_that_takes_the_session_for_writing_is_refused() -> None:
 
     assert await startup_error(small_service(router)) == (
         "tests.kit.server.test_checks.test_a_get_that_takes_the_session_for_writing_is_refused.<locals>.list_things "
-        "(GET /things/) takes `Session`, which writes: take `ReadSession`, or answer another method."
+        "(GET /things/) takes `Session`, which writes: take `ReadSession`, or handle another method."
     )
 
 
@@ -126,7 +126,7 @@ async def test_an_operation_whose_methods_have_different_permissions_is_refused(
     async def things() -> None: ...
 
     error = await startup_error(small_service(router, public={"GET /things/"}))
-    assert "things (GET /things/) answers GET, POST, which have different permissions: write a handler" in error
+    assert "things (GET /things/) handles GET, POST, which have different permissions: write a handler" in error
 
 
 async def test_an_operation_whose_methods_have_the_same_permission_is_accepted() -> None:
@@ -162,7 +162,7 @@ async def test_a_response_model_that_contains_a_table_is_refused(model: Any) -> 
 
     error = await startup_error(small_service(router))
     assert error.endswith(
-        "things (GET /things) answers with the table CheckedThing, which shows all of its columns: "
+        "things (GET /things) responds with the table CheckedThing, which shows all of its columns: "
         "give it a response_model without it, such as CheckedThingRead."
     )
 
@@ -179,8 +179,8 @@ async def test_a_return_annotation_and_a_stream_of_a_table_are_refused() -> None
         yield CheckedThing()
 
     error = await startup_error(small_service(router))
-    assert "one (GET /one) answers with the table" in error
-    assert "many (GET /many) answers with the table" in error
+    assert "one (GET /one) responds with the table" in error
+    assert "many (GET /many) responds with the table" in error
 
 
 async def test_an_explicit_response_model_allows_a_table_in_the_annotation() -> None:
@@ -208,7 +208,7 @@ async def test_without_a_response_model_the_annotation_counts(route_class: type[
     router = APIRouter(route_class=route_class)
     router.add_api_route("/none", handler, response_model=None)
     error = await startup_error(small_service(router))
-    assert "(GET /none) answers with the table CheckedThing, which shows all of its columns" in error
+    assert "(GET /none) responds with the table CheckedThing, which shows all of its columns" in error
 
 
 async def test_an_operation_for_anyone_has_to_be_listed() -> None:
@@ -331,7 +331,7 @@ async def test_a_handler_of_head_that_would_never_be_called_is_refused(methods: 
     @router.api_route("/things", methods=methods)
     async def things() -> None: ...
 
-    assert "things (HEAD /things) answers HEAD, which is served as GET: let it answer GET" in await startup_error(
+    assert "things (HEAD /things) handles HEAD, which is served as GET: let it handle GET" in await startup_error(
         small_service(router)
     )
 

@@ -211,7 +211,7 @@ class OfPerson(OfCoin):
 
 @pytest.mark.parametrize("model", [OfCoin, OfChest, OfArguments, OfNothing])
 def test_private_fields_of_an_owner_who_is_not_in_the_row_are_refused(model: Any) -> None:
-    assert f"answers with {model.__name__}, whose private fields its owner would not see" in errors_of(nothing, model)
+    assert f"responds with {model.__name__}, whose private fields its owner would not see" in errors_of(nothing, model)
 
 
 class Jewel(SealEntity, table=True):
