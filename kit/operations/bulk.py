@@ -106,8 +106,9 @@ async def create_many(
 
 
 def _creation(session: WriteSession, elements: Mapping[int, T], make: type[Entity] | Make[T]) -> Creation[T]:
-    is_entity = isinstance(make, type)
-    return EntityCreation(session, elements, make) if is_entity else MadeCreation(session, elements, make)  # type: ignore[arg-type]  # `make` is of the type that `is_entity` tells
+    if isinstance(make, type):
+        return EntityCreation(session, elements, make)
+    return MadeCreation(session, elements, make)
 
 
 def _all_errors(refused: Mapping[int, InvalidElement]) -> Problem:

@@ -90,7 +90,7 @@ async def perform(route: "Operation", handle: Handle, request: Request, *, ends_
     runtime: Runtime = getattr(scope["app"], "runtime", None) or runtime_of(request)
     is_safe = scope["method"] in SAFE
     if type(request) is Request:
-        request.__class__ = OperationRequest
+        request.__class__ = OperationRequest  # see `BufferedRequest`
     with Deadline(runtime.request_timeout, request if is_safe else None) as deadline:
         if get_caller not in scope["app"].dependency_overrides:  # else `check_permission` does it later
             who = runtime.permissions.get((id(scope["route"]), scope["method"])) or route_permission(request)
@@ -460,4 +460,4 @@ class YoungDeadlines:
             oldest.watch()
 
 
-YoungDeadlines(None)
+YoungDeadlines(None)  # sets `latest`

@@ -270,4 +270,4 @@ def is_list_of(model: type[Any], name: str) -> bool:
 def read_texts(request: Request, parameters: Mapping[str, Parameter]) -> dict[str, Any]:
     """Return the values of the parameters in a request, which may have others too, if the handler declares them."""
     declared = declared_by(request.scope.get("route"), request.scope["app"])
-    return parameter.read_again(parameters, request, declared)
+    return parameter.read_cached(parameters, request, declared)

@@ -138,7 +138,7 @@ _read: dict[tuple[int, bytes], tuple[Mapping[str, Parameter], dict[str, Any]]] =
 """A cache of the values of short query strings, by the `id()` of the known parameters, which are stored too."""
 
 
-def read_again(
+def read_cached(
     known: Mapping[str, Parameter], request: HTTPConnection, others: DeclaredParameters = NOTHING_DECLARED
 ) -> dict[str, Any]:
     """Return `read` for the query string of a request. The values of a short query string are cached."""

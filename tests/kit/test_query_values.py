@@ -16,7 +16,7 @@ from kit.models.columns import BIGINT, DurationColumn
 from kit.models.kinds import shape_of
 from kit.models.types import Text
 from kit.query import parameters
-from kit.query.parameters import Parameter, comma_separated, read, read_again, split
+from kit.query.parameters import Parameter, comma_separated, read, read_cached, split
 from kit.query.values import Time, value_type
 
 LISTED = {"value__in": Parameter("value__in", comma_separated(Text, 3), "", listed=True)}
@@ -100,7 +100,7 @@ def test_the_values_of_a_short_query_string_are_remembered(monkeypatch: pytest.M
     monkeypatch.setattr(parameters, "MAX_KNOWN", 1)
 
     def values(query: str) -> dict[str, Any]:
-        return read_again(LISTED, Request({"type": "http", "query_string": query.encode()}))
+        return read_cached(LISTED, Request({"type": "http", "query_string": query.encode()}))
 
     values("value__in=a,b")["value__in"].append("c")
     assert values("value__in=a,b") == {"value__in": ["a", "b"]}
