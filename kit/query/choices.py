@@ -29,7 +29,7 @@ class Choices:
         return self.query.narrowed(self.statement)
 
     @cached_property
-    def walking(self) -> Statement:
+    def scanned(self) -> Statement:
         """The form whose rows are found by a scan of the index of the sort."""
         return self._written(by_index=False, by_search=False) if self.query.asked else self.indexed
 
@@ -63,12 +63,12 @@ class Choices:
 
     @property
     def statements(self) -> Sequence[Statement]:
-        return self.indexed, self.walking, self.compared, self.filtered
+        return self.indexed, self.scanned, self.compared, self.filtered
 
     def with_statements(self, statements: Sequence[Statement]) -> "Choices":
         """Return choices with these four statements, in the order of the property `statements`."""
         changed = Choices(self.query, self.statement)
-        changed.indexed, changed.walking, changed.compared, changed.filtered = statements
+        changed.indexed, changed.scanned, changed.compared, changed.filtered = statements
         return changed
 
     def _written(self, *, by_index: bool, by_search: bool | None) -> Statement:

@@ -65,7 +65,7 @@ async def estimated(query: "ListQuery", choices: "Choices", reader: Reader) -> i
     ((first, last),) = await reader.rows(bounds(table), f"bounds {table}", unchanged)
     step = max(BLOCK, (last - first + 1) // BLOCKS)
     sample = partial(sampled, model=query.model, first=first, step=step)
-    ((found,),) = await reader.rows(choices.walking, f"sample {first} {step}", sample)
+    ((found,),) = await reader.rows(choices.scanned, f"sample {first} {step}", sample)
     return int(found * step / BLOCK)
 
 

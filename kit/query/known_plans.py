@@ -23,7 +23,7 @@ class Method(NamedTuple):
 
 _known: dict[Hashable, tuple[Method, float]] = {}
 """The method by `key_of` a list, and when it is to be chosen again (`time.monotonic`)."""
-_walked: dict[Hashable, bool] = {}
+_scanned: dict[Hashable, bool] = {}
 """By the names of its parameters, whether the last such list was read by a scan of the index of the sort."""
 
 
@@ -48,16 +48,16 @@ def known_method(query: "ListQuery", database_id: Hashable) -> Method | None:
 
 def remember(query: "ListQuery", database_id: Hashable, method: Method) -> None:
     """Store the method for a list."""
-    for known in (_known, _walked):
+    for known in (_known, _scanned):
         if len(known) >= MAX_KEPT:
             known.clear()
     _known[key_of(query, database_id)] = method, time.monotonic() + KEPT_SECONDS
-    _walked[_parameters(query, database_id)] = not method.sorts
+    _scanned[_parameters(query, database_id)] = not method.sorts
 
 
-def probably_walks(query: "ListQuery", database_id: Hashable) -> bool:
+def probably_scans(query: "ListQuery", database_id: Hashable) -> bool:
     """Return whether the last list with the same parameters, with any values, was read by the index of the sort."""
-    return _walked.get(_parameters(query, database_id), False)
+    return _scanned.get(_parameters(query, database_id), False)
 
 
 def _parameters(query: "ListQuery", database_id: Hashable) -> Hashable:

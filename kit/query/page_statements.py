@@ -34,7 +34,7 @@ def refuse_own_order(choices: Choices) -> None:
     """
     kind = type(choices.query)
     is_own = kind.narrowed is not ListQuery.narrowed
-    statement = choices.walking if is_own else choices.statement
+    statement = choices.scanned if is_own else choices.statement
     if parts_of(statement) == parts_of(statement.order_by(None).limit(None).offset(None)):
         return
     if parts_of(statement) > parts_of(statement.order_by(None)):

@@ -90,7 +90,7 @@ async def plain_page(session: ReadSession, query: ListQuery, statement: Select[A
     order = order_of(query.model, query.sort)
     position, choices = order.position_of(query), Choices(query, statement)
     refuse_own_order(choices)
-    refuse_repeated_rows(choices.walking, query.model)
+    refuse_repeated_rows(choices.scanned, query.model)
     plan = await planned(query, order, choices, SessionReader(session))
     limit = query.given.get("limit", MAX_LIMIT)
     rows = await _collect(session, query, order, position, plan, limit + 1) if plan.may_have_rows else []

@@ -24,7 +24,7 @@ from sqlalchemy import Select
 from kit.query.choices import Choices
 from kit.query.estimates import Reader
 from kit.query.filters import RANGES
-from kit.query.known_plans import Method, known_method, probably_walks, remember
+from kit.query.known_plans import Method, known_method, probably_scans, remember
 from kit.query.ordering import Order, Segment
 from kit.query.page_selects import MAX_LIMIT, completed, count_among_first, count_search
 from kit.query.totals import MOST, number_up_to, with_total
@@ -65,7 +65,7 @@ class Plan:
     def statement(self) -> Select[Any]:
         if self.is_certain or (self.method.sorts and not self.method.compares):
             return self.choices.indexed
-        return self.choices.compared if self.method.sorts else self.choices.walking
+        return self.choices.compared if self.method.sorts else self.choices.scanned
 
     def page(self, order: Order, segment: Segment, number: Any, offset: Any = None) -> Any:
         """Return the SELECT of up to `number` rows of a segment, after `offset` rows."""
@@ -100,8 +100,8 @@ async def chosen(query: "ListQuery", order: Order, choices: Choices, reader: Rea
     last for other values of the same filters.
     """
     has_ranges = query.is_search or any(operator in RANGES for _, operator in query.asked)
-    walks = not has_ranges or (not query.is_search and probably_walks(query, reader.database_id))
-    if walks and not await is_late(query, order, choices, reader):
+    scans = not has_ranges or (not query.is_search and probably_scans(query, reader.database_id))
+    if scans and not await is_late(query, order, choices, reader):
         return Plan(choices, Method(sorts=False))
     entries = await search_entries(choices, reader)
     if entries is not None and entries <= most_sorted(query):
@@ -147,7 +147,7 @@ async def is_late(query: "ListQuery", order: Order, choices: Choices, reader: Re
     """Return whether a scan in this order would read more than `MOST` rows to find those of a page."""
     if not order.has_index:
         return True
-    page, statement, found, passed = query.given.get("limit", MAX_LIMIT) + 1, choices.walking, 0, 0
+    page, statement, found, passed = query.given.get("limit", MAX_LIMIT) + 1, choices.scanned, 0, 0
     for index, segment in enumerate(order.segments(())):
         if found < page and passed < MOST:
             count = partial(count_among_first, segment=segment, model=order.model, most=page, length=MOST)

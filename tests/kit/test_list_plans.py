@@ -89,7 +89,7 @@ async def filled_url(engine: str, new_database: Any) -> str:
 async def database(filled_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Database]:
     for module in (plans, totals):
         monkeypatch.setattr(module, "MOST", MOST)
-    for name in ("_known", "_walked"):
+    for name in ("_known", "_scanned"):
         monkeypatch.setattr(known_plans, name, {})
     database = Database(url_for(filled_url))
     yield database

@@ -24,7 +24,7 @@ async def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIter
     """Provide a database of SQLite with tales, of which more than 8 are many."""
     for module in (plans, totals):
         monkeypatch.setattr(module, "MOST", 8)
-    for module, name in ((known_plans, "_known"), (known_plans, "_walked"), (offsets, "_lengths")):
+    for module, name in ((known_plans, "_known"), (known_plans, "_scanned"), (offsets, "_lengths")):
         monkeypatch.setattr(module, name, {})
     monkeypatch.setattr(search_sql, "MOST_CHANGES", 1)  # FTS5 has all rows
     database = Database(url_for(f"sqlite:///{tmp_path}/tales.db"))
@@ -109,7 +109,7 @@ async def test_numbers_of_rows_are_forgotten_when_there_are_many(
         await read(database, page_of, sort="-stars", offset=offset)
         await read(database, page_of, sort="-id", pages__gte=offset % 2)
         await read(database, page_of, sort="-id", pages__lt=offset)
-    assert (len(offsets._lengths), len(known_plans._known), len(known_plans._walked)) == (1, 1, 1)
+    assert (len(offsets._lengths), len(known_plans._known), len(known_plans._scanned)) == (1, 1, 1)
 
 
 def read_statements(database: Database) -> list[str]:
