@@ -65,7 +65,7 @@ from kit.server.shutdown import Shutdown
 __version__ = "1.0.0"
 """The version of the kit. `kit/CHANGELOG.md` lists the changes of each version."""
 
-if not TYPE_CHECKING:  # type checkers shall find names that do not exist
+if not TYPE_CHECKING:  # type checkers have to find names that do not exist
 
     def __getattr__(name: str) -> Any:
         return deprecated_name(name)

@@ -74,8 +74,8 @@ def refuse_required_id(entity: type[BaseModel]) -> None:
     """Raise a TypeError for an id without a default: a row that is made from a body has no id yet."""
     if entity.model_fields["id"].is_required():
         raise TypeError(
-            f"{entity.__name__}.id has no default, and bodies have no id: leave the field out if the database shall "
-            "number the rows, give it a `default_factory`, or write `default=None` if the handler sets it."
+            f"{entity.__name__}.id has no default, and bodies have no id: leave the field out if the database is "
+            "to number the rows, give it a `default_factory`, or write `default=None` if the handler sets it."
         )
 
 

@@ -33,7 +33,7 @@ NEEDED = ("kit/__init__.py", MANIFEST, "kit/CHANGELOG.md", "kit/pyproject.toml")
 """The files of a kit that are read before it replaces another one."""
 NAME = re.compile(r"[A-Za-z0-9_.-]+")
 NO_RECORD = """Without {0} there is nothing to compare the kit with, and FROM has no tag v{1} either.
-Write the record by `python -m kit.scaffolding.upgrade --record` if nobody has changed kit/ here."""
+Write the record by `python -m kit.scaffolding.upgrade --record` if kit/ was not changed here."""
 
 
 @contextmanager
