@@ -49,7 +49,7 @@ class Settings(BaseSettings):
     replica_url: SecretStr = Field(
         default=SecretStr(""),
         description="Standbys of PostgreSQL that answer reads, as in `postgresql://app@b,c/app`: several hosts, or "
-        "several URLs separated by blanks; see docs/replicas.md.",
+        "several URLs separated by spaces; see docs/replicas.md.",
     )
     max_replica_lag: float = Field(
         default=10, ge=0.5, le=3600, description="The longest lag of a standby that is read, in seconds."
@@ -253,7 +253,7 @@ class Settings(BaseSettings):
     @field_validator("*", mode="before")
     @classmethod
     def plain_text(cls, value: Any, info: ValidationInfo) -> Any:
-        """Ignore blanks and line ends around a value, and an empty value of a setting whose default is None."""
+        """Ignore spaces and line ends around a value, and an empty value of a setting whose default is None."""
         if not isinstance(value, str):
             return value
         text = value.strip()

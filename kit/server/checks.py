@@ -138,7 +138,7 @@ def shared_operation_ids(entries: Iterable[Entry]) -> Iterator[str]:
             alike[function_of(operation_id)].append((entry, operation_id))
             if re.search(r"\s", operation_id):
                 better = re.sub(r"\s+", "-", operation_id)
-                yield f"{entry.description} has a blank in the operation id {operation_id!r}: write {better!r}."
+                yield f"{entry.description} has a space in the operation id {operation_id!r}: write {better!r}."
     for group in alike.values():
         if len({entry.name for entry, _ in group}) > 1:
             described = " and ".join(entry.description for entry, _ in group)

@@ -373,7 +373,7 @@ def test_operation_ids_that_differ_only_in_their_marks_are_refused(one: str, oth
 def test_an_operation_id_with_a_blank_is_refused() -> None:
     router = APIRouter()
     router.add_api_route("/a", lambda: 1, operation_id="read a")
-    with pytest.raises(ValueError, match="a blank in the operation id 'read a': write 'read-a'"):
+    with pytest.raises(ValueError, match="a space in the operation id 'read a': write 'read-a'"):
         service_with(router).openapi()
 
 
