@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlmodel import SQLModel
 
 from kit import Database
-from kit.database import migrations, new_migration, samples
+from kit.database import migrations, new_migration, pending_changes, samples
 from kit.database.migrating import engine_for
 from tests.application import settings_for
 from tests.engines import on_postgresql
@@ -201,6 +201,22 @@ async def test_without_changes_no_migration_is_written(versions: Path, capsys: p
     assert await asyncio.to_thread(new_migration.main, "nothing") is None
     assert capsys.readouterr().out == "The database has all that the models declare, so no migration was written.\n"
     assert names_with(versions, "nothing") == []
+
+
+@pytest.mark.each_engine
+async def test_changes_that_no_migration_has_are_pending(versions: Path) -> None:
+    assert await asyncio.to_thread(pending_changes.main) is None
+    table = Table("stranger", SQLModel.metadata, Column("id", Integer, primary_key=True))
+    try:
+        assert await asyncio.to_thread(pending_changes.main) == pending_changes.PENDING
+    finally:
+        SQLModel.metadata.remove(table)
+
+
+def test_a_database_that_cannot_be_compared_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://127.0.0.1:1/none")
+    with pytest.raises(SystemExit, match="The database cannot be used"):
+        runpy.run_path(str(pending_changes.__file__), run_name="__main__")
 
 
 @pytest.mark.untraced

@@ -89,6 +89,19 @@ def test_nothing_is_removed_if_the_migration_cannot_be_written(tmp_path: Path, m
     assert (source / "heroes/post.py").exists()
 
 
+def test_changes_of_other_resources_get_a_migration_of_their_own_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = copied(tmp_path / "source")
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path}/removed.db")
+    team = source / "heroes/team.py"
+    team.write_text(team.read_text().replace("max_length=200", "max_length=300"))
+    with pytest.raises(NotWrittenError, match="The models have changes that no migration has: write their migration"):
+        remove(Project(source), "post")
+    assert (source / "heroes/post.py").exists()
+    assert not list((source / "migrations/versions").glob("*_remove_posts.py"))
+
+
 def test_a_module_without_a_table_needs_no_migration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = copied(tmp_path / "source")
     monkeypatch.setattr(sys, "executable", sys.executable)

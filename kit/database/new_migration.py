@@ -47,17 +47,24 @@ def write(message: str, renames: str) -> tuple[URL, Script]:
 
     `renames` are those of `renames_of`. Raises a CommandError; a NothingToDoError if the models have no changes.
     """
-    config, given = configuration(), renames_of(renames)
-    command.upgrade(config, "head")
-    config.attributes["renames"] = given
-    url = config.attributes["url"]
-    definitions, config.attributes[ATTRIBUTE] = asyncio.run(former(given))
-    config.attributes["former"] = None if url.get_backend_name() == "sqlite" else definitions
+    given = renames_of(renames)
+    config = upgraded(given)
     refuse = None if given else refuse_empty
     script = command.revision(config, in_docstring(message), autogenerate=True, process_revision_directives=refuse)
     assert isinstance(script, Script)
     tidy(script.path)
-    return url, script
+    return config.attributes["url"], script
+
+
+def upgraded(renames: Collection[Rename] = ()) -> Config:
+    """Upgrade the database, and return the configuration for a comparison with the models."""
+    config = configuration()
+    command.upgrade(config, "head")
+    config.attributes["renames"] = renames
+    definitions, config.attributes[ATTRIBUTE] = asyncio.run(former(renames))
+    is_sqlite = config.attributes["url"].get_backend_name() == "sqlite"
+    config.attributes["former"] = None if is_sqlite else definitions
+    return config
 
 
 def refuse_empty(_: MigrationContext, __: object, scripts: list[ops.MigrationScript]) -> None:

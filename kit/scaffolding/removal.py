@@ -150,10 +150,12 @@ def texts(text: str) -> Iterator[str]:
 def remove(project: Project, name: str) -> list[Path]:
     """Remove a resource, and write the migration that drops its table, if one creates it. Returns the changed files.
 
-    If it fails, nothing is changed. Raises a NotWrittenError.
+    If it fails, nothing is changed. Raises a NotWrittenError, also if the migration would have other changes too.
     """
     removal = Removal(project, name)
     removal.check()
+    if removal.is_migrated:
+        refuse_pending(project.folder)
     before = {path: path.read_text() for path in removal.files}
     replace(removal.files)
     try:
@@ -173,12 +175,21 @@ def replace(files: Mapping[Path, str | None]) -> None:
             path.write_text(text)
 
 
+def refuse_pending(folder: Path) -> None:
+    """Raise a NotWrittenError if the models have changes that no migration has: the next one would have them too."""
+    run_module(folder, "kit.database.pending_changes")
+
+
 def write_migration(folder: Path, message: str) -> None:
-    command = [sys.executable, "-m", "kit.database.new_migration", message]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)  # noqa: S603  no shell
+    sys.stdout.write(run_module(folder, "kit.database.new_migration", message))
+
+
+def run_module(folder: Path, *command: str) -> str:
+    """Run a module of Python in a folder, and return what it prints. Raises a NotWrittenError if it fails."""
+    done = subprocess.run([sys.executable, "-m", *command], cwd=folder, capture_output=True, text=True, check=False)  # noqa: S603  no shell
     if done.returncode:
         raise NotWrittenError(f"The migration cannot be written: {done.stderr.strip()[-500:]}")
-    sys.stdout.write(done.stdout)
+    return done.stdout
 
 
 def main(name: str = "") -> str | None:
