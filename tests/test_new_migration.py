@@ -20,6 +20,7 @@ from sqlmodel import SQLModel
 from kit import Database
 from kit.database import migrations, new_migration, pending_changes, samples
 from kit.database.migrating import engine_for
+from kit.database.portability import Before
 from tests.application import settings_for
 from tests.engines import on_postgresql
 from tests.test_adding_a_resource import BIN, copied
@@ -281,7 +282,7 @@ async def test_migrations_that_cannot_run_on_sqlite_give_no_former_definitions(m
         raise ValueError("for PostgreSQL only")
 
     monkeypatch.setattr(command, "upgrade", fail)
-    assert await new_migration.former([]) == (None, {})
+    assert await new_migration.former([]) == Before()
 
 
 @pytest.mark.parametrize(

@@ -12,14 +12,14 @@ from alembic.autogenerate.api import AutogenContext
 from alembic.operations import ops
 from alembic.runtime.plugins import Plugin
 from alembic.util import DispatchPriority, PriorityDispatchResult
-from sqlalchemy import Boolean, CheckConstraint, Dialect, Enum, Index, String, Table, text
+from sqlalchemy import CheckConstraint, Dialect, Index, Table, text
 from sqlalchemy.sql.elements import TextClause, conv
-from sqlalchemy.types import SchemaType, TypeEngine
+from sqlalchemy.types import SchemaType
 
-from kit.database.declared_types import declared_in
+from kit.database.declared_types import declared_in, without_check
 from kit.database.default_comparison import alter_defaults, lengthened_moments
-from kit.database.definitions import Definitions, Named, model_definitions, stored_definitions
-from kit.database.revision_operations import AutoincrementOp, CheckOp, StatementsOp, conditions_of
+from kit.database.definitions import Definitions, Named, is_changed, model_definitions, stored_definitions
+from kit.database.revision_operations import AutoincrementOp, StatementsOp, check_op, conditions_of
 from kit.database.search_indexes import names_of_parts
 from kit.database.sqlite_reflection import escaped, has_autoincrement
 from kit.database.storage_kinds import is_other, kind_of
@@ -63,7 +63,7 @@ def compare_checks(
         return DONE
     compared = definitions(context)
     stored, declared = of_table(compared.stored.checks, name), of_table(compared.declared.checks, name)
-    changed = [check for check in sorted(stored | declared) if stored.get(check) != declared.get(check)]
+    changed = [check for check in sorted(stored | declared) if is_changed(stored.get(check), declared.get(check))]
     for check in changed:
         if check in stored:
             old = CheckConstraint(text(escaped(stored[check])), name=conv(check), table=table)
@@ -84,7 +84,7 @@ def compare_types(
     """
     if table is None or model is None:
         return DONE
-    declared = declared_in(context)
+    declared = declared_in(context.migration_context)
     altered = {op.column_name: op for op in found.ops if isinstance(op, ops.AlterColumnOp)}
     for column in model.columns:
         former, op = declared.get((name, column.name)), altered.get(column.name)
@@ -108,16 +108,6 @@ def compare_defaults(
     return DONE
 
 
-def without_check(kind: TypeEngine[Any]) -> TypeEngine[Any]:
-    """Return a former type without the CHECK that it creates.
-
-    `compare_checks` drops that by its name, and Alembic would drop it once more.
-    """
-    if isinstance(kind, Enum):
-        return String(kind.length)
-    return Boolean() if isinstance(kind, Boolean) else kind
-
-
 def create_constraint_op(
     constraint: CheckConstraint, table: str, dialect: Dialect | None
 ) -> ops.CreateCheckConstraintOp:
@@ -127,11 +117,9 @@ def create_constraint_op(
     """
     options = {"include_table": False, "literal_binds": True}
     condition = constraint.sqltext
-    if not isinstance(condition, TextClause):
-        if (conditions := conditions_of(condition)) is not None:
-            return CheckOp(conv(str(constraint.name)), table, conditions)
+    if not isinstance(condition, TextClause) and conditions_of(condition) is None:
         condition = text(escaped(str(condition.compile(dialect=dialect, compile_kwargs=options))))
-    return ops.CreateCheckConstraintOp(conv(str(constraint.name)), table, condition)
+    return check_op(str(constraint.name), table, condition)
 
 
 def is_schema_type(op: ops.AlterColumnOp) -> bool:
@@ -154,7 +142,7 @@ def compare_indexes(
     old, new = by_name(table), by_name(model)
     seen = {op.index_name for op in found.ops if isinstance(op, (ops.CreateIndexOp, ops.DropIndexOp))}
     for index in sorted((stored.keys() & declared.keys() & old.keys() & new.keys()) - seen):
-        if stored[index] != declared[index]:
+        if is_changed(stored[index], declared[index]):
             found.ops.append(ops.DropIndexOp.from_index(old[index]))
             found.ops.append(ops.CreateIndexOp.from_index(new[index]))
     return DONE

@@ -29,11 +29,22 @@ def conversion(column: str, old: Kind | None, new: Kind | None) -> Conversion | 
     if old is None or new is None:
         return unknown(c) if old != new else None
     if old.name == new.name and old.name not in ("decimal", "numeric"):
-        return None
+        return within(c, old, new)
     if "decimal" in (old.name, new.name):
         return of_decimals(c, old, new)
     rule = RULES.get((old.name, new.name))
     return unknown(c) if rule is None else rule(c, old, new)
+
+
+def within(c: str, old: Kind, new: Kind) -> Conversion | None:
+    """Return the conversion to another size of a type: a shorter text, a smaller integer, a time with a time zone."""
+    if new.length is not None and (old.length is None or old.length > new.length):
+        too_long = f"length({c}) > {new.length}"
+        return Conversion(c, c, too_long, too_long)
+    if new.bits < old.bits:
+        too_large = f"{c} NOT BETWEEN -{2 ** (new.bits - 1)} AND {2 ** (new.bits - 1) - 1}"
+        return Conversion(c, c, too_large, too_large)
+    return None if old.zoned == new.zoned else Conversion(c, f"{c} AT TIME ZONE 'UTC'")
 
 
 def unknown(c: str) -> Conversion:

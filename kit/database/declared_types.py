@@ -6,10 +6,10 @@ migrations are recorded when they run on SQLite, and the last type of each colum
 
 from typing import Any
 
-from alembic.autogenerate.api import AutogenContext
 from alembic.ddl.sqlite import SQLiteImpl
+from alembic.migration import MigrationContext
 from alembic.operations.batch import ApplyBatchImpl
-from sqlalchemy import Column, Connection, Table
+from sqlalchemy import Boolean, Column, Connection, Enum, String, Table
 from sqlalchemy.types import TypeEngine
 
 Types = dict[tuple[str, str], TypeEngine[Any]]
@@ -25,10 +25,20 @@ def recorded(connection: Connection | None) -> Types:
     return types
 
 
-def declared_in(context: AutogenContext) -> Types:
+def declared_in(context: MigrationContext) -> Types:
     """Return the declared types before a comparison: those of all migrations, and those that ran on its connection."""
-    config = context.migration_context.config
+    config = context.config
     return {**({} if config is None else config.attributes.get(ATTRIBUTE, {})), **recorded(context.connection)}
+
+
+def without_check(kind: TypeEngine[Any]) -> TypeEngine[Any]:
+    """Return a former type without the CHECK that it creates.
+
+    The migration drops or creates that by its name, and Alembic would do it once more.
+    """
+    if isinstance(kind, Enum):
+        return String(kind.length)
+    return Boolean() if isinstance(kind, Boolean) else kind
 
 
 class RecordedTypes(SQLiteImpl):

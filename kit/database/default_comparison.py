@@ -9,11 +9,15 @@ from typing import Any
 
 from alembic.autogenerate.api import AutogenContext
 from alembic.operations import ops
-from sqlalchemy import Column, Connection, DefaultClause, Table, literal_column, select
+from sqlalchemy import Connection, DefaultClause, Table, literal_column, select
+from sqlalchemy.types import NullType, TypeEngine
 
-from kit.database.definitions import Definitions
+from kit.database.declared_types import declared_in
+from kit.database.definitions import Definitions, is_changed
 from kit.database.revision_operations import RemarkOp, StatementsOp
 from kit.database.sqlite_reflection import closing
+from kit.database.storage_kinds import kind_of
+from kit.models.columns import DecimalColumn, DurationColumn
 from kit.models.server_defaults import FUNCTIONS, QUOTED, TYPES, PerDatabase, in_both, literal_in
 from kit.models.sqlite_times import NOW
 
@@ -41,11 +45,13 @@ def alter_defaults(
 ) -> None:
     """Append operations for changed defaults of columns to `found`, and comments for changed generated columns."""
     altered = {op.column_name: op for op in found.ops if isinstance(op, ops.AlterColumnOp)}
+    types, connection = declared_in(context.migration_context), context.connection
+    assert connection is not None
     for column in model.columns:
         key = (model.name, column.name)
         if column.name not in table.columns:
             continue
-        if stored.computed.get(key) != declared.computed.get(key):
+        if is_changed(stored.computed.get(key), declared.computed.get(key)):
             line = f"Not migrated: the expression of {model.name}.{column.name}. Drop the column, and add it again."
             found.ops.append(RemarkOp(line))
         elif normal(stored.defaults.get(key, "")) != normal(declared.defaults.get(key, "")):
@@ -54,7 +60,9 @@ def alter_defaults(
                 model.name, column.name, existing_type=column.type, existing_nullable=old.nullable
             )
             op.modify_server_default = column.server_default
-            op.existing_server_default = former_default(context.connection, column, stored.defaults.get(key), op)
+            former = stored.defaults.get(key)
+            kind = column.type if op.modify_type is None else types.get(key, NullType())
+            op.existing_server_default = former and DefaultClause(default_in_both(connection, kind, former))
             found.ops += [] if column.name in altered else [op]
 
 
@@ -67,23 +75,33 @@ def lengthened_moments(stored: Definitions, declared: Definitions) -> Iterator[S
             yield StatementsOp("sqlite", [lengthen], [])
 
 
-def former_default(
-    connection: Connection | None, column: Column[Any], sql: str | None, op: ops.AlterColumnOp
-) -> DefaultClause | None:
-    """Return the default that a column had, for both databases; of a column with another type, for this one only."""
-    if sql is None or connection is None:
-        return None
-    if op.modify_type is not None:
-        return DefaultClause(literal_column(sql))
+def default_in_both(connection: Connection, kind: TypeEngine[Any], sql: str, original: str | None = None) -> Any:
+    """Return the default of a column for both databases.
+
+    `sql` is its text in this database, and `original` that of the migrations, which is used for expressions.
+    """
     texts = {normal(text): PerDatabase(*pair) for pair in FUNCTIONS.values() for text in pair}
-    known: Any = texts[normal(sql)] if normal(sql) in texts else value_of(connection, column, sql)
-    return DefaultClause(literal_column(sql) if known is None else known)
+    known: Any = texts[normal(sql)] if normal(sql) in texts else value_of(connection, kind, sql)
+    if known is None:
+        return literal_column(sql) if original is None else PerDatabase(original, original)
+    return known
 
 
-def value_of(connection: Connection, column: Column[Any], sql: str) -> Any:
+def value_of(connection: Connection, declared: TypeEngine[Any], sql: str) -> Any:
     """Return the value of a default for both databases; None if it is not a literal, or not a value of the column."""
-    if type(column.type) not in TYPES or literal_in(sql) is None:
+    kind = type_with_values(declared)
+    if type(kind) not in TYPES or literal_in(sql) is None:
         return None
-    is_sqlite, kind = connection.dialect.name == "sqlite", column.type.compile(dialect=connection.dialect)
-    raw = f"CAST({sql} AS INTEGER)" if is_sqlite and kind in ("INTEGER", "BIGINT", "BOOLEAN") else sql
-    return in_both(column.type, connection.scalar(select(literal_column(raw, column.type))))
+    is_sqlite, name = connection.dialect.name == "sqlite", kind.compile(dialect=connection.dialect)
+    raw = f"CAST({sql} AS INTEGER)" if is_sqlite and name in ("INTEGER", "BIGINT", "BOOLEAN") else sql
+    return in_both(kind, connection.scalar(select(literal_column(raw, kind))))
+
+
+def type_with_values(declared: TypeEngine[Any]) -> TypeEngine[Any]:
+    """Return the kit's column type for a type of decimals or durations that a migration names, others as they are."""
+    kind = kind_of(declared)
+    if type(declared) in TYPES or kind is None:
+        return declared
+    if kind.name == "decimal" and kind.whole is not None and kind.places is not None:
+        return DecimalColumn(kind.whole, kind.places, is_fixed=getattr(declared, "precision", None) is not None)
+    return DurationColumn() if kind.name == "duration" else declared

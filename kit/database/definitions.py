@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, MetaData, create_engine, event, text
 
 from kit.database.sqlite_functions import add_functions
-from kit.database.sqlite_reflection import GENERATED, CompleteSQLiteDialect, computed, plain
+from kit.database.sqlite_reflection import GENERATED, CompleteSQLiteDialect, computed, has_autoincrement, plain
 
 SCRATCH = "scratch_of_a_comparison"
 """The scratch schema of PostgreSQL. Its creation is rolled back, so other transactions never see it."""
@@ -31,6 +31,13 @@ class Definitions:
     """The defaults of columns, except those of ids that PostgreSQL generates."""
     computed: Named = field(default_factory=dict)
     """The expressions of generated columns."""
+    numbered: frozenset[str] = frozenset()
+    """The tables with AUTOINCREMENT, which only SQLite has."""
+
+
+def is_changed(stored: str | None, declared: str | None) -> bool:
+    """Return whether two definitions differ in more than spaces and quotation marks of names. None is no definition."""
+    return plain(stored or "") != plain(declared or "")
 
 
 def stored_definitions(connection: Connection) -> Definitions:
@@ -74,21 +81,21 @@ def of_sqlite(connection: Connection) -> Definitions:
     tables = [row.name for row in rows if row.type == "table"]
     dialect = CompleteSQLiteDialect()
     checks = {
-        (table, check["name"]): plain(check["sqltext"])
+        (table, check["name"]): check["sqltext"]
         for table in tables
         for check in dialect.get_check_constraints(connection, table)
     }
-    indexes = {key: plain(sql) for key, sql in kinds["index"].items()}
     defaults = {
         (table, name): default for table, name, default in connection.exec_driver_sql(SQLITE_DEFAULTS) if default
     }
     generated = {
-        (row.name, column): plain(expression)
+        (row.name, column): expression
         for row in rows
         if row.type == "table" and GENERATED.search(row.sql)
         for column, expression in computed(row.sql)
     }
-    return Definitions(checks, indexes, kinds["trigger"], {}, defaults, generated)
+    numbered = frozenset(table for table in tables if has_autoincrement(connection, table))
+    return Definitions(checks, kinds["index"], kinds["trigger"], {}, defaults, generated, numbered)
 
 
 KINDS = ("index", "trigger")

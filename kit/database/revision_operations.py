@@ -13,11 +13,13 @@ from alembic.autogenerate.render import _repr_type
 from alembic.operations import ops
 from sqlalchemy import CheckConstraint, ClauseElement, Dialect, text
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.sql.elements import conv
 from sqlalchemy.sql.visitors import iterate
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from kit.database.sqlite_reflection import escaped
 from kit.database.storage_kinds import DIALECTS
+from kit.models.server_defaults import PerDatabase
 from kit.models.sqlite_forms import is_encoded
 
 
@@ -101,13 +103,21 @@ class CheckOp(ops.CreateCheckConstraintOp):
 
 
 def conditions_of(condition: ClauseElement) -> Conditions | None:
-    """Return the texts of a condition about decimals; None if both databases write it in the same way."""
-    if not any(is_encoded(part) for part in iterate(condition)):
+    """Return the texts of a condition, such as one about decimals; None if both databases write it in the same way."""
+    if not any(isinstance(part, PerDatabase) or is_encoded(part) for part in iterate(condition)):
         return None
     options = {"include_table": False, "literal_binds": True}
     texts = (str(condition.compile(dialect=dialect, compile_kwargs=options)) for dialect in UNESCAPED)
     conditions = Conditions(*texts)
     return None if conditions.sqlite == conditions.postgresql else conditions
+
+
+def check_op(name: str, table: str, condition: Any) -> ops.CreateCheckConstraintOp:
+    """Return the operation that creates a CHECK with a condition that may differ between the databases."""
+    conditions = conditions_of(condition)
+    if conditions is None:
+        return ops.CreateCheckConstraintOp(conv(name), table, condition)
+    return CheckOp(conv(name), table, conditions)
 
 
 @renderers.dispatch_for(CommentOp)

@@ -21,8 +21,7 @@ from sqlalchemy import Enum as EnumType
 from sqlalchemy.types import TypeDecorator
 
 from kit.database.conversion_operations import with_conversions
-from kit.database.definitions import Definitions
-from kit.database.portability import make_portable
+from kit.database.portability import Before
 from kit.database.renames import Rename
 from kit.database.revision_comments import counted, hints, losses, renames_to
 from kit.database.revision_operations import CommentOp, FillOp
@@ -33,11 +32,11 @@ def complete(
     directives: list[ops.MigrationScript],
     metadata: MetaData,
     renames: Iterable[Rename] = (),
-    former: Definitions | None = None,
+    before: Before | None = None,
 ) -> None:
     """Complete a migration in place. Called by the hook `process_revision_directives` of Alembic's environment.
 
-    `former` are the definitions before the migration in their original text, as `new_migration.former` returns them.
+    `before` is the state before the migration, as `new_migration.former` returns it; None if it is not known.
     """
     connection, (script,) = context.connection, directives
     up, down = script.upgrade_ops, script.downgrade_ops
@@ -45,8 +44,7 @@ def complete(
     assert up is not None
     assert down is not None
     up.ops[:] = [new for old in up.ops for new in completed(connection, metadata, old)]
-    for op in down.ops:
-        make_portable(op, former or Definitions())
+    down.ops[:] = [(before or Before()).restore(connection, op) for op in down.ops]
     down.ops[:] = [new for old in down.ops for new in nullable_downgrade(old)]
     for rename in renames:
         up.ops.insert(0, rename.operation())

@@ -99,8 +99,21 @@ def escaped(sql: str) -> str:
 
 
 def plain(sql: str) -> str:
-    """Return a statement normalized for comparison: without `IF NOT EXISTS`, quotation marks and repeated spaces."""
-    return " ".join(re.sub(r"(?i)if not exists", "", sql).replace('"', "").split())
+    """Return SQL normalized for comparison: without `IF NOT EXISTS`, quotation marks of names and repeated spaces.
+
+    Texts in single quotes stay as they are.
+    """
+    parts = (part if part.startswith("'") else re.sub(r"\s+", " ", part.replace('"', "")) for part in parts_of(sql))
+    return re.sub(r"(?i)\s*if not exists", "", "".join(parts)).strip()
+
+
+def parts_of(sql: str) -> Iterator[str]:
+    """Yield the quoted parts of SQL, and the parts between them, in their order."""
+    start = 0
+    for found in QUOTED.finditer(sql):
+        yield from (sql[start : found.start()], found[0])
+        start = found.end()
+    yield sql[start:]
 
 
 def has_autoincrement(connection: Connection, table: str) -> bool:

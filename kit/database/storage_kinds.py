@@ -36,13 +36,17 @@ KINDS = {
 
 
 class Kind(NamedTuple):
-    """A kind; for decimals with the maximum digits before and after the point, for others with the size if known."""
+    """A kind; for decimals with the maximum digits before and after the point, for others with the size if known.
+
+    `length` is that of a text, in characters; None if it has no limit.
+    """
 
     name: str
     whole: int | None = None
     places: int | None = None
     bits: int = 64
     zoned: bool = True
+    length: int | None = None
 
     @property
     def is_number(self) -> bool:
@@ -62,7 +66,9 @@ def kind_of(type_: TypeEngine[Any]) -> Kind | None:
     if name == "numeric":
         return Kind(name, None, getattr(type_, "scale", None))
     bits = {"INTEGER": 32, "SMALLINT": 16}.get(forms[1], 64)
-    return None if name is None else Kind(name, bits=bits, zoned="WITHOUT" not in forms[1])
+    length = re.search(r"VARCHAR\((\d+)\)", forms[1])
+    size = None if length is None else int(length[1])
+    return None if name is None else Kind(name, bits=bits, zoned="WITHOUT" not in forms[1], length=size)
 
 
 def digits_of(type_: Any, on_sqlite: str, on_postgresql: str) -> tuple[int | None, int | None]:
@@ -81,7 +87,10 @@ def digits_of(type_: Any, on_sqlite: str, on_postgresql: str) -> tuple[int | Non
 
 
 def is_other(old: Kind | None, new: Kind | None) -> bool:
-    """Return whether values of one kind are not stored as those of the other. False if a kind is not known."""
+    """Return whether a database stores values of one kind otherwise than those of the other. False if one is not known.
+
+    The length of a text is left out: both databases show it.
+    """
     if old is None or new is None or (old.name == new.name == "decimal" and old.places is None):
         return False
-    return (old.name, old.whole, old.places) != (new.name, new.whole, new.places)
+    return old._replace(length=None) != new._replace(length=None)

@@ -28,7 +28,7 @@ from kit.database.storage_kinds import Kind, is_other, kind_of
 from kit.database.type_rendering import kit_type, render_type
 from kit.models.columns import DecimalColumn, DurationColumn, EnumColumn, JsonColumn, MoneyColumn, text_type
 from kit.models.naming import NAMES
-from tests.engines import url_for
+from tests.engines import on_postgresql, url_for
 
 pytestmark = [pytest.mark.each_engine, pytest.mark.no_fast_path]
 
@@ -174,6 +174,21 @@ async def test_values_are_converted_to_another_type(
     await connection(run)
 
 
+@on_postgresql
+async def test_a_time_without_a_time_zone_is_one_in_utc(connection: Any) -> None:
+    def run(connection: Connection) -> None:
+        connection.execute(sa.text("SET LOCAL TIME ZONE 'Asia/Tokyo'"))
+        place = Shelf(connection, sa.DateTime())
+        place.insert(NOON.replace(tzinfo=None))
+        change = place.change(ZONED)
+        change.up()
+        assert place.values == [NOON]
+        change.down()
+        assert [value.hour for value in place.values] == [12]
+
+    await connection(run)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "values", "rows"),
     [
@@ -192,6 +207,10 @@ async def test_values_are_converted_to_another_type(
         (TEXT, MoneyColumn(), ["1.50", *NO_MONEY], len(NO_MONEY)),
         (TEXT, decimal(18, 0), ["1", "1.5", "1."], 2),
         (TEXT, decimal(0, 2), ["0.25", "1.25"], 1),
+        (sa.String(9), sa.String(3), ["four", "two"], 1),
+        (TEXT, sa.String(3), ["four", "five", "six"], 2),
+        (sa.BigInteger(), Integer(), [2**31, -(2**31), 2**31 - 1], 1),
+        (Integer(), sa.SmallInteger(), [2**15, 1], 1),
     ],
 )
 async def test_values_that_would_change_are_refused_with_the_number_of_rows(

@@ -36,10 +36,12 @@ from sqlmodel.sql.sqltypes import UTCDateTime
 from kit.database import revisions
 from kit.database.comparison import PLUGINS
 from kit.database.definitions import Definitions
+from kit.database.migrated_conditions import conditions_in
 from kit.database.migrating import engine_for
+from kit.database.portability import Before
 from kit.database.renames import Rename, with_renames
 from kit.database.revision_comments import same_kind
-from kit.database.revision_operations import utc_literal
+from kit.database.revision_operations import Conditions, utc_literal
 from kit.database.revisions import complete
 from kit.database.type_rendering import render_type
 from kit.models.columns import DecimalColumn, DurationColumn, EnumColumn, JsonColumn, MoneyColumn, TextColumn
@@ -72,9 +74,7 @@ async def written(new_database: Any) -> Any:
     """Provide a function that writes the upgrade of a table with three rows to these columns and constraints."""
     engine = engine_for(url_for(await new_database()))
 
-    def write(
-        connection: Connection, things: Any, old: Any, former: Definitions | None, renames: Any, gone: bool
-    ) -> Bodies:
+    def write(connection: Connection, things: Any, old: Any, known: Before | None, renames: Any, gone: bool) -> Bodies:
         before, after = MetaData(naming_convention=NAMES), MetaData(naming_convention=NAMES)
         Table("shelf", before, *columns(title(), *old))
         if gone:
@@ -86,7 +86,7 @@ async def written(new_database: Any) -> Any:
         context = MigrationContext.configure(connection, opts=options)
         with with_renames(context, renames):
             script = produce_migrations(context, after)
-            complete(context, [script], after, renames, former)
+            complete(context, [script], after, renames, known)
         assert script.upgrade_ops is not None
         assert script.downgrade_ops is not None
         assert script.upgrade_ops.as_diffs()  # for `alembic check`
@@ -100,12 +100,14 @@ async def written(new_database: Any) -> Any:
         *things: Any,
         old: Any = (),
         former: Definitions | None = None,
+        known: Before | None = None,
         renames: Any = (),
         gone: bool = False,
         down: bool = False,
     ) -> str:
         async with engine.begin() as connection:
-            bodies = await connection.run_sync(write, things, old, former, renames, gone)
+            known = known or Before(former or Definitions())
+            bodies = await connection.run_sync(write, things, old, known, renames, gone)
         return bodies.down if down else bodies.up
 
     yield run
@@ -416,3 +418,74 @@ async def test_a_column_that_is_null_in_no_row_becomes_required_without_a_commen
     body = await written(title(), new, old=[old])
     assert "nullable=False" in body
     assert "must get a value first" not in body
+
+
+IDENT: Any = BigInteger().with_variant(Integer(), "sqlite")
+MONEY: Any = sa.Numeric(10, 2).with_variant(BigInteger(), "sqlite")
+
+
+async def test_a_removed_column_comes_back_with_the_type_and_default_that_it_had_on_both_databases(
+    written: Any,
+) -> None:
+    old = [
+        Column("number", IDENT, server_default="7"),
+        Column("price", MoneyColumn(), server_default=PerDatabase("'500'", "'5.00'")),
+        Column("wait", DurationColumn(), server_default=PerDatabase("'5000000'", "'5 seconds'")),
+        Column("word", String(9), server_default=text("(lower('A'))")),
+        Column("twice", Integer, sa.Computed("id + id", persisted=True)),
+    ]
+    interval = sa.Interval().with_variant(BigInteger(), "sqlite")
+    types: Any = {"number": IDENT, "price": MONEY, "wait": interval, "word": String(9), "twice": Integer()}
+    known = Before(
+        Definitions(defaults={("shelf", "word"): "lower('A')"}, computed={("shelf", "twice"): "id  +  id"}),
+        {("shelf", name): kind for name, kind in types.items()},
+    )
+    down = await written(title(), old=old, known=known, down=True)
+    assert "sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), server_default='7'" in down
+    assert """{"sqlite": '500'}.get(op.get_context().dialect.name, '5.00')""" in down
+    assert "sa.Interval().with_variant(sa.BigInteger(), 'sqlite')" in down
+    assert """{"sqlite": '5000000'}.get(op.get_context().dialect.name, '0 days 5.000000 seconds')""" in down
+    assert """server_default=sa.text("lower('A')")""" in down
+    assert "sa.Computed('id  +  id', persisted=True)" in down
+
+
+async def test_a_removed_table_comes_back_with_autoincrement_and_the_condition_of_each_database(written: Any) -> None:
+    known = Before(
+        Definitions(checks={("gone", "ck_gone_id"): "id > 100"}, numbered=frozenset({"gone"})),
+        {("gone", "id"): IDENT},
+        {("ck_gone_id", "id > 100"): Conditions("id > 100", "id > 1")},
+    )
+    down = await written(title(), gone=True, known=known, down=True)
+    assert "sqlite_autoincrement=True" in down
+    assert """{"sqlite": 'id > 100'}.get(op.get_bind().dialect.name, 'id > 1')""" in down
+    assert "sa.Column('id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite')" in down
+
+
+async def test_a_changed_check_goes_back_to_the_condition_of_each_database(written: Any) -> None:
+    known = Before(
+        Definitions(checks={("shelf", "ck_shelf_id"): "id < 900"}),
+        conditions={("ck_shelf_id", "id < 900"): Conditions("id < 900", "id < 9")},
+    )
+    down = await written(title(), old=[CheckConstraint("id < 900", name="id")], known=known, down=True)
+    assert """{"sqlite": 'id < 900'}.get(op.get_bind().dialect.name, 'id < 9')""" in down
+
+
+async def test_a_former_expression_has_the_text_of_the_migrations(written: Any) -> None:
+    old = Column("word", String(9), server_default=text("(lower('A'))"))
+    known = Before(Definitions(defaults={("shelf", "word"): "lower( 'A' )"}))
+    down = await written(title(), Column("word", String(9)), old=[old], known=known, down=True)
+    assert """server_default=sa.text("lower( 'A' )")""" in down
+
+
+def test_conditions_of_each_database_are_read_from_the_source_of_migrations() -> None:
+    source = r"""
+def upgrade() -> None:
+    op.create_table("item", sa.CheckConstraint("id > 0", name=op.f("ck_item_id")))
+    with op.batch_alter_table("item") as batch_op:
+        batch_op.create_check_constraint(
+            batch_op.f("ck_item_price"), {"sqlite": "price <  900 OR note = 'a\\:b'"}.get(name(), "price < 9")
+        )
+"""
+    found = conditions_in([source])
+    key = ("ck_item_price", "price < 900 OR note = 'a:b'")
+    assert found == {key: Conditions("price <  900 OR note = 'a:b'", "price < 9")}
