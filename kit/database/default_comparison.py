@@ -14,7 +14,8 @@ from sqlalchemy.types import NullType, TypeEngine
 
 from kit.database.declared_types import declared_in
 from kit.database.definitions import Definitions, is_changed
-from kit.database.revision_operations import RemarkOp, StatementsOp
+from kit.database.generated_columns import recreate
+from kit.database.revision_operations import StatementsOp
 from kit.database.sqlite_reflection import closing
 from kit.database.storage_kinds import kind_of
 from kit.models.columns import DecimalColumn, DurationColumn
@@ -43,7 +44,7 @@ def alter_defaults(
     stored: Definitions,
     declared: Definitions,
 ) -> None:
-    """Append operations for changed defaults of columns to `found`, and comments for changed generated columns."""
+    """Append operations for changed defaults of columns, and for changed generated columns, to `found`."""
     altered = {op.column_name: op for op in found.ops if isinstance(op, ops.AlterColumnOp)}
     types, connection = declared_in(context.migration_context), context.connection
     assert connection is not None
@@ -52,8 +53,7 @@ def alter_defaults(
         if column.name not in table.columns:
             continue
         if is_changed(stored.computed.get(key), declared.computed.get(key)):
-            line = f"Not migrated: the expression of {model.name}.{column.name}. Drop the column, and add it again."
-            found.ops.append(RemarkOp(line))
+            found.ops += recreate(found, table, model, column.name, stored)
         elif normal(stored.defaults.get(key, "")) != normal(declared.defaults.get(key, "")):
             old = table.columns[column.name]
             op = altered.get(column.name) or ops.AlterColumnOp(

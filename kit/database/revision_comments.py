@@ -37,7 +37,7 @@ def renames_to(op: ops.ModifyTableOps, new: Column[Any]) -> Iterator[tuple[str, 
     """Yield each dropped column of the same type as a new one, as `table.column`, and the command for a rename."""
     for part in op.ops:
         dropped = part.to_column() if isinstance(part, ops.DropColumnOp) else None
-        if dropped is not None and same_kind(dropped.type, new.type):
+        if dropped is not None and dropped.name != new.name and same_kind(dropped.type, new.type):
             name = f"{op.table_name}.{dropped.name}"
             yield name, f"make migration RENAME={name}:{new.name}"
 
@@ -57,8 +57,7 @@ def python_type_of(type_: TypeEngine[Any]) -> type:
 def losses(connection: Connection, name: str, op: ops.MigrateOperation) -> Iterator[CommentOp]:
     """Yield a comment with the number of rows of the table `name` that lose data, or on which the operation fails."""
     if isinstance(op, ops.DropColumnOp):
-        number = counted(connection, name, plain_column(op.column_name).is_not(None))
-        yield CommentOp(f"Loses {name}.{op.column_name} of {number}.")
+        yield from lost_column(connection, name, op)
     elif isinstance(op, ops.AlterColumnOp) and op.modify_type is not None:
         yield from narrowing(connection, name, op)
     elif isinstance(op, ops.AlterColumnOp) and op.modify_nullable is False:
@@ -69,6 +68,13 @@ def losses(connection: Connection, name: str, op: ops.MigrateOperation) -> Itera
         number = counted(connection, name, text(f"NOT ({escaped(sql_of(connection, op.condition))})"))
         if number not in (NONE, UNKNOWN):
             yield CommentOp(f"{op.constraint_name} is violated by {number}, which must get other values first.")
+
+
+def lost_column(connection: Connection, name: str, op: ops.DropColumnOp) -> Iterator[CommentOp]:
+    """Yield a comment with the number of values in a dropped column, unless the database computes them."""
+    if op.to_column().computed is None:
+        number = counted(connection, name, plain_column(op.column_name).is_not(None))
+        yield CommentOp(f"Loses {name}.{op.column_name} of {number}.")
 
 
 def sql_of(connection: Connection, condition: Any) -> str:

@@ -251,17 +251,45 @@ async def test_a_default_of_a_column_with_another_type_is_restored_on_this_datab
     assert value_of(None, sa.JSON(), "now()") is None  # type: ignore[arg-type]  # it is not used
 
 
-async def test_a_changed_expression_of_a_generated_column_is_a_comment(migrating: AsyncEngine) -> None:
-    def doubled(factor: int) -> MetaData:
-        column = Column("value", Integer, sa.Computed(f"id * {factor}", persisted=True))
-        return metadata_of(lambda metadata: Table("price", metadata, Column("id", Integer, primary_key=True), column))
+def doubled(expression: str, *things: Any) -> Model:
+    def define(metadata: MetaData) -> None:
+        column = Column("value", Integer, sa.Computed(expression, persisted=True))
+        Table("price", metadata, Column("id", Integer, primary_key=True), column, *things)
 
+    return define
+
+
+async def test_a_generated_column_with_another_expression_is_computed_anew(migrating: AsyncEngine) -> None:
+    def parts() -> list[Index]:
+        return [Index("ix_value", "value", "id"), Index("ix_sum", text("(value + id)")), Index("ix_id", "id")]
+
+    async with migrating.begin() as connection:
+        await connection.run_sync(metadata_of(doubled("id * 2", *parts())).create_all)
+        await connection.execute(text("INSERT INTO price (id) VALUES (5)"))
+    body = await change(migrating, doubled("id * 2", *parts()), doubled("id * 3", *parts()))
+    assert (body.count("create_index"), body.count("drop_index"), "ix_id" in body) == (2, 2, False)
+    async with migrating.begin() as connection:
+        assert await connection.scalar(text("SELECT value FROM price")) == 15
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (lambda: doubled("id * 2"), lambda: doubled("id * 3", CheckConstraint("value > 0", name="value"))),
+        (lambda: doubled("id * 2"), lambda: doubled("id * 3", sa.UniqueConstraint("value"))),
+        (lambda: doubled("id * 2", Index("ix", "value")), lambda: doubled("id * 3")),
+        (lambda: doubled("id * 2"), lambda: price(None)),
+    ],
+)
+async def test_a_changed_expression_that_other_parts_need_is_a_comment(
+    migrating: AsyncEngine, old: Callable[[], Model], new: Callable[[], Model]
+) -> None:
     def run(connection: Connection) -> str:
-        doubled(2).create_all(connection)
-        check_equal(connection, doubled(2))
-        up, down = generated(connection, doubled(3))
-        for body in (up, down):  # without other changes, it does nothing
-            apply(connection, doubled(3), body)
+        metadata_of(old()).create_all(connection)
+        after = metadata_of(new())
+        up, down = generated(connection, after)
+        for body in (up, down):
+            apply(connection, after, body)
         return up
 
     async with migrating.begin() as connection:

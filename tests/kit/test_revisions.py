@@ -489,3 +489,15 @@ def upgrade() -> None:
     found = conditions_in([source])
     key = ("ck_item_price", "price < 900 OR note = 'a:b'")
     assert found == {key: Conditions("price <  900 OR note = 'a:b'", "price < 9")}
+
+
+async def test_a_generated_column_that_is_computed_anew_loses_nothing_and_is_no_rename(written: Any) -> None:
+    def twice(expression: str) -> Column[Any]:
+        return Column("twice", Integer, sa.Computed(expression, persisted=True))
+
+    body = await written(title(), twice("id + id"), old=[twice("id * 2")])
+    assert ("drop_column('twice')" in body, "add_column" in body, "# " in body.replace("# ###", "")) == (
+        True,
+        True,
+        False,
+    )
