@@ -271,8 +271,13 @@ class StoredContext(dict[str, Any]):
 STORED = StoredContext()
 
 
+def is_whole(value: Any) -> bool:
+    """Return whether a value is a float that equals an integer of up to 63 bits: SQLite stores this integer for it."""
+    return isinstance(value, float) and value.is_integer() and abs(value) < 2**63
+
+
 class JsonColumn(TypeDecorator[Any]):
-    """JSON values of the type that `adapter` validates. JSON's null is stored as NULL.
+    """JSON values of the type that `adapter` validates. JSON's null is stored as NULL, and a lone `1.0` as `1`.
 
     Models are stored by the names of their fields, without computed fields.
     """
@@ -295,7 +300,8 @@ class JsonColumn(TypeDecorator[Any]):
         """Return the JSON that is stored for a value: an instance of the type, or the result of its `model_dump`."""
         if value is None:
             return None
-        return self.adapter.dump_python(self.read(value), mode="json", by_alias=False, exclude_computed_fields=True)
+        dumped = self.adapter.dump_python(self.read(value), mode="json", by_alias=False, exclude_computed_fields=True)
+        return int(dumped) if is_whole(dumped) else dumped
 
     def read(self, value: Any) -> Any:
         """Return the validated value. Raises a ValidationError."""

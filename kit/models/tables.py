@@ -154,10 +154,19 @@ def complete_table(entity: Any, table: Table) -> None:
 
 def complete_column(entity: Any, table: Table, name: str, column: Column[Any]) -> None:
     """Convert the defaults that the database computes, and add a CHECK, which keys do not need."""
-    convert_default(entity, name, column, entity.model_fields[name])
-    convert_texts(column, entity.model_fields[name])
+    field = entity.model_fields[name]
+    if is_any_or_none(field):
+        column.nullable = True
+    convert_default(entity, name, column, field)
+    convert_texts(column, field)
     if not column.foreign_keys and not column.primary_key:
-        add_check(table, column, entity.model_fields[name])
+        add_check(table, column, field)
+
+
+def is_any_or_none(field: FieldInfo) -> bool:
+    """Return whether a field is `Any = None`, which SQLModel takes for NOT NULL, as it has no `None` in its type."""
+    given = (option(field, "sa_column_kwargs") or {}).get("nullable", option(field, "nullable"))
+    return field.annotation is Any and field.default is None and given is None and not has_explicit_type(field)
 
 
 def column_of(table: Table, name: str, field: FieldInfo) -> Column[Any] | None:
