@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from sqlalchemy import inspect, select, tuple_
 
 from kit.auth.owners import table_of
-from kit.database.key_order import sort_key, unique_keys
+from kit.database.key_order import assign_ids, sort_key, unique_keys
 from kit.database.sessions import WriteSession, insert_all, trusted_connection
 from kit.http.fairness import in_turns
 from kit.http.problems import Problem
@@ -40,6 +40,8 @@ class EntityCreation(Creation[Any]):
         self.entity = entity
         self.prepared: dict[int, Any] = {}
         """The new rows, by index, that were not tried yet."""
+        self.ids: dict[int, Any] = {}
+        """The ids of rows, by index, that were assigned before they are tried in another order."""
 
     async def prepare(self, indexes: Sequence[int]) -> None:
         """Make the rows of those elements that have none in `prepared`. Elements that the table refuses have failed."""
@@ -51,6 +53,7 @@ class EntityCreation(Creation[Any]):
                 self.elements = {other: element for other, element in self.elements.items() if other != index}
             else:
                 self.prepared[index] = row
+                row.id = self.ids.get(index, row.id)
 
     def _row_of(self, element: Any) -> Entity | Problem:
         try:
@@ -78,6 +81,8 @@ class EntityCreation(Creation[Any]):
 
     async def create_each(self) -> None:
         rest = list(self.elements)
+        await self.prepare(rest)
+        await self.assign_ids()
         while rest:
             await self.prepare(rest)
             first, later = self._first_of_equal(rest)
@@ -89,6 +94,18 @@ class EntityCreation(Creation[Any]):
                 await self.try_chunks(first)
                 rest = later
             rest = [index for index in rest if index not in faults]
+
+    async def assign_ids(self) -> None:
+        """Assign ids in the order of the request to rows that will be tried in the order of their keys, in chunks."""
+        rows = list(self.prepared.values())
+        if len(rows) > 1 and self.is_in_key_order and all(row.id is None for row in rows):
+            await self.session.run_sync(lambda session: assign_ids(trusted_connection(session), self.entity, rows))
+            self.ids = {index: row.id for index, row in self.prepared.items()}
+
+    @property
+    def is_in_key_order(self) -> bool:
+        """Whether elements are tried in the order of their unique keys: on PostgreSQL."""
+        return self.session.get_bind().dialect.name == "postgresql" and bool(unique_keys(self.entity))
 
     def _first_of_equal(self, indexes: Sequence[int]) -> tuple[list[int], list[int]]:
         """Split elements: into the first ones with each unique value, and those that repeat a value of these.
@@ -102,7 +119,7 @@ class EntityCreation(Creation[Any]):
             keys = {(key, values) for key in unique_keys(self.entity) if (values := key.of(self.prepared[index]))}
             (later if keys & seen else first).append(index)
             seen |= keys
-        if self.session.get_bind().dialect.name == "postgresql":
+        if self.is_in_key_order:
             first.sort(key=lambda index: sort_key(self.entity, self.prepared[index]))
         return first, later
 

@@ -313,6 +313,14 @@ async def test_faults_that_no_select_shows_are_found_in_chunks(client: Client, d
         assert len(statements) < 300
 
 
+@pytest.mark.each_engine
+async def test_rows_stored_in_chunks_have_ids_in_the_order_of_the_request(client: Client, database: Database) -> None:
+    async with left_out(database, "kit_shelf", "NEW.name = 'D'"):
+        answer = await client.post("/shelves/bulk?on_error=skip", json=[shelf(name) for name in "HGFEDCBA"])
+    assert [one["index"] for one in answer.json()["failed"]] == [4]
+    assert [one["name"] for one in await read_all(client, "/shelves/")] == list("HGFECBA")
+
+
 async def test_a_row_that_a_trigger_leaves_out_is_pointed_at(client: Client, database: Database) -> None:
     async with left_out(database, "kit_shelf", "NEW.name = 'Shelf 17'"):
         answer = await client.post("/shelves/bulk", json=bodies_of(40))
