@@ -41,6 +41,11 @@ def uniques_of(table: Table) -> Iterator[str]:
                 "make the columns NOT NULL, write `Index(None, func.coalesce(…), unique=True)`, or run the service on "
                 "PostgreSQL alone."
             )
+        if isinstance(part, UniqueConstraint) and (part.deferrable is not None or part.initially is not None):
+            yield (
+                f"{described} have `deferrable` or `initially`, but SQLite checks a UNIQUE at once, and refuses the table: "
+                "leave these out, or run the service on PostgreSQL alone."
+            )
         if isinstance(part, Index) and is_partial_elsewhere(options):
             yield (
                 f"{described} have `postgresql_where`, but all rows on SQLite: add `sqlite_where` with the same "

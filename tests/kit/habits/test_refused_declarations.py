@@ -139,8 +139,9 @@ def test_a_number_of_the_database_beside_the_id_is_refused_on_sqlite(column: Col
             ],
             None,
         ),
+        ([UniqueConstraint("row", deferrable=True, initially="DEFERRED")], "have `deferrable` or `initially`"),
     ],
-    ids=["nulls", "partial", "same"],
+    ids=["nulls", "partial", "same", "deferred"],
 )
 def test_a_unique_key_that_sqlite_reads_otherwise_is_refused_there(arguments: list[Any], refused: str | None) -> None:
     class Seat(RefusedEntity, table=True):
