@@ -43,8 +43,8 @@ def uniques_of(table: Table) -> Iterator[str]:
             )
         if isinstance(part, UniqueConstraint) and (part.deferrable is not None or part.initially is not None):
             yield (
-                f"{described} have `deferrable` or `initially`, but SQLite checks a UNIQUE at once, and refuses the table: "
-                "leave these out, or run the service on PostgreSQL alone."
+                f"{described} have `deferrable` or `initially`, but SQLite checks a UNIQUE at once, and refuses the "
+                "table: leave these out, or run the service on PostgreSQL alone."
             )
         if isinstance(part, Index) and is_partial_elsewhere(options):
             yield (
