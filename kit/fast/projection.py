@@ -26,7 +26,7 @@ MAX_KNOWN = 500
 
 def included_variants(query: ListQuery) -> dict[str, type[Read]]:
     """Return the relationships in the parameter `include`, each with its read variant."""
-    return {name: read_variant(query.includes[name]) for name in query.included}
+    return {name: read_variant(query.includes[name], query.model, name) for name in query.included}
 
 
 class VisibleFields:
@@ -110,7 +110,7 @@ def relations_of(kind: Any, included: tuple[str, ...]) -> Sequence[Relation] | N
     variants = nested_variants(kind.read)
     if not shows_stored_values(kind.read, kind.model) or not variants.keys().isdisjoint(included):
         return None
-    variants = variants | {name: read_variant(kind.includes[name]) for name in included}
+    variants = variants | {name: read_variant(kind.includes[name], kind.model, name) for name in included}
     relations = [relation_of(kind.model, name, variant) for name, variant in variants.items()]
     known = [relation for relation in relations if relation and shows_related(relation)]
     return known if len(known) == len(relations) else None

@@ -128,11 +128,11 @@ def embedded_schemas(query: type[ListQuery]) -> Json:
     """Return the schemas of the properties that the parameter `include` adds, by property."""
     schemas: Json = {}
     for name, variant in query.includes.items():
-        schema = TypeAdapter(read_variant(variant)).json_schema(mode="serialization")
+        read = read_variant(variant, query.model, name)
+        schema = TypeAdapter(read).json_schema(mode="serialization")
         definitions = schema.pop("$defs", {})
         if "$ref" not in schema:  # the schema of a recursive model is a reference already
-            defined = read_variant(variant).__name__
-            definitions[defined], schema = schema, {"$ref": f"#/$defs/{defined}"}
+            definitions[read.__name__], schema = schema, {"$ref": f"#/$defs/{read.__name__}"}
         many = sqlalchemy.inspect(query.model).relationships[name].uselist
         member: Json = {"type": "array", "items": schema} if many else {"anyOf": [schema, {"type": "null"}]}
         schemas[name] = member | {"description": f"Only with `include={name}`.", "$defs": definitions}

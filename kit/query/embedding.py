@@ -28,21 +28,30 @@ MAX_RELATED = 100
 
 
 @cache
-def read_variant(name: str | type[Read]) -> type[Read]:
-    """Return the read variant with this class name, or the given one.
+def read_variant(name: str | type[Read], model: type[Entity], relationship: str) -> type[Read]:
+    """Return the read variant with this class name, or the given one, for a relationship in the `includes` of a query.
 
-    `includes` may have names instead of classes, because a parent resource does not import its children. Raises a
-    TypeError if there is none of this name.
+    `includes` may have names instead of classes, because a parent resource does not import its children. Of several
+    classes with the name, the one in the module of the related entity is meant. Raises a TypeError if there is none of
+    this name, or if it is not clear which one is meant.
     """
     if isinstance(name, type):
         return name
-    found = next((variant for variant in _variants_of(Read) if variant.__name__ == name), None)
-    if found is None:
+    found = [variant for variant in _variants_of(Read) if variant.__name__ == name]
+    if not found:
         raise TypeError(
             f"`includes` names the read variant {name!r}, which no module defines: write the name of a subclass of "
             "`Read`, as InvoiceRead, or the class itself."
         )
-    return found
+    related = inspect(model).relationships[relationship].mapper.class_
+    near = [variant for variant in found if variant.__module__ == related.__module__]
+    if len(found) > 1 and len(near) != 1:
+        modules = ", ".join(sorted(variant.__module__ for variant in found))
+        raise TypeError(
+            f"`includes` names the read variant {name!r}, of which there are several, in {modules}: write the class "
+            "itself, or give them different names."
+        )
+    return (near or found)[0]
 
 
 def _variants_of(parent: type[Read]) -> Iterator[type[Read]]:

@@ -197,7 +197,7 @@ class ListQuery:
         """The relationships to many rows in `include`, each with its read variant."""
         found = {name: list_relation(self.model, name) for name in self.included}
         return {
-            name: (relation, read_variant(self.includes[name]))
+            name: (relation, read_variant(self.includes[name], self.model, name))
             for name, relation in found.items()
             if relation is not None
         }
@@ -209,7 +209,7 @@ class ListQuery:
         Relationships to many rows are not among them: these are loaded after the handler, with a limit.
         """
         single = [name for name in self.included if list_relation(self.model, name) is None]
-        return [embedding(self.model, name, read_variant(self.includes[name])) for name in single]
+        return [embedding(self.model, name, read_variant(self.includes[name], self.model, name)) for name in single]
 
     def to_read(self, row: Any) -> Read:
         """Return the read variant of a row, with the fields and relationships that the request selects."""
@@ -217,7 +217,7 @@ class ListQuery:
             return self.read.of(row)
         related: dict[str, Any] = {}
         for name in self.included:
-            read, part = read_variant(self.includes[name]), self.related.get(name, {}).get(row.id)
+            read, part = read_variant(self.includes[name], self.model, name), self.related.get(name, {}).get(row.id)
             related |= {name: embedded(row, name, read)} if part is None else part.members(name, read)
             if part is None and hasattr(row, next_name(name)):
                 related[next_name(name)] = getattr(row, next_name(name))

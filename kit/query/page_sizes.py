@@ -46,7 +46,7 @@ def largest_row(kind: "type[ListQuery]", included: tuple[str, ...]) -> float:
     """Return an upper bound of the size in bytes of a row in JSON, with embedded rows; infinity without bound."""
     size = size_of_variant(kind.model, kind.read)
     for name in included:
-        size += size_of_related(kind.model, name, read_variant(kind.includes[name]), 0)
+        size += size_of_related(kind.model, name, read_variant(kind.includes[name], kind.model, name), 0)
     return size
 
 

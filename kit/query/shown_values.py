@@ -131,7 +131,7 @@ def _shown_in(kind: Any, included: tuple[str, ...], fields: tuple[str, ...]) -> 
     for name in included:
         relation = list_relation(kind.model, name)
         if relation is None:
-            shown.add(((name,), (read_variant(kind.includes[name]),)))
+            shown.add(((name,), (read_variant(kind.includes[name], kind.model, name),)))
         elif relation.local_field is not None:  # for the link to the rest
             shown.add(((relation.local_field,), ()))
     return frozenset(shown)

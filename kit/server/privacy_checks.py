@@ -117,7 +117,8 @@ def private_orders(entry: Entry) -> Iterator[tuple[str, Collection[str], type[Re
     for query in queries_of(entry):
         for name, variant in query.includes.items():
             relationship = inspect(query.model).relationships[name]
-            yield f"the `order_by` of {relationship}", private_columns_of(relationship), read_variant(variant)
+            shown = read_variant(variant, query.model, name)
+            yield f"the `order_by` of {relationship}", private_columns_of(relationship), shown
 
 
 def private_columns_of(relationship: RelationshipProperty[Any]) -> Collection[str]:
@@ -203,7 +204,7 @@ def direct_pairs(entry: Entry) -> Iterator[Shown]:
 
 def included_by(query: type[ListQuery]) -> Iterator[Shown]:
     for name, variant in query.includes.items():
-        yield related_table(query.model, name), read_variant(variant)
+        yield related_table(query.model, name), read_variant(variant, query.model, name)
 
 
 def responses_of(entry: Entry) -> Sequence[Any]:

@@ -1,6 +1,7 @@
 """Pages of statements: what SQLAlchemy documents for a SELECT works with `page`, or is refused with what to write."""
 
 from collections.abc import Callable
+from secrets import token_hex
 from typing import Annotated, Any, ClassVar
 
 import httpx
@@ -16,6 +17,7 @@ from sqlalchemy.orm import aliased, contains_eager, defer, joinedload, load_only
 from sqlmodel import Field, Relationship, SQLModel, select
 
 from kit import BIGINT, Database, Deletable, Id, ListQuery, Page, Read, ReadSession, Session, found, page
+from kit.query.embedding import read_variant
 from kit.query.shown_values import load_shown, shown_by
 from tests.kit.habits.conftest import Serve
 from tests.kit.habits.items import REGISTRY, HabitBook, HabitEntity
@@ -547,6 +549,24 @@ async def test_a_query_may_include_a_class_in_place_of_its_name(router: APIRoute
     (shelf,) = await all_of(client, "/rows?include=pots&name=b")
     assert short(shelf) == ["b", [["red", ["pea"]], ["blue", []]]]
     assert "ShelfTree" in (await client.get("/openapi.json")).json()["components"]["schemas"]
+
+
+def variants_of_pots(name: str, *modules: str) -> list[type[Read]]:
+    """Return read variants of pots with this name, as other modules would define them."""
+    return [type(name, (PotRead,), {"__module__": module}) for module in modules]
+
+
+async def test_of_included_variants_with_one_name_that_of_the_module_of_the_entity_is_meant(serve: Serve) -> None:
+    name = f"Pot{token_hex(8)}"  # a name that no other case has
+    here, _ = variants_of_pots(name, HabitPot.__module__, "shop.other")
+    assert read_variant(name, HabitShelf, "pots") is here
+
+
+async def test_an_included_variant_whose_name_others_have_is_refused(router: APIRouter, serve: Serve) -> None:
+    variants = variants_of_pots(f"Pot{token_hex(8)}", "shop.pot", "shop.other")
+    lists(router, lambda: select(Shelf), includes={"pots": variants[0].__name__})
+    with pytest.raises(TypeError, match=r"of which there are several, in shop.other, shop.pot: write the class itself"):
+        await serve(router)
 
 
 async def test_an_included_variant_that_does_not_exist_is_refused(router: APIRouter, serve: Serve) -> None:
