@@ -16,6 +16,8 @@ from sqlalchemy import CheckConstraint, Dialect, Index, Table, text
 from sqlalchemy.sql.elements import TextClause, conv
 from sqlalchemy.types import SchemaType
 
+from kit.database.declared_comments import ATTRIBUTE as COMMENTS
+from kit.database.declared_comments import alter_comments
 from kit.database.declared_types import declared_in, without_check
 from kit.database.default_comparison import alter_defaults, lengthened_moments
 from kit.database.definitions import Definitions, Named, is_changed, model_definitions, stored_definitions
@@ -105,6 +107,17 @@ def compare_defaults(
     """Append operations for columns with another default."""
     if table is not None and model is not None:
         alter_defaults(context, found, table, model, *definitions(context))
+    return DONE
+
+
+def compare_comments(
+    context: AutogenContext, found: ops.ModifyTableOps, _: Any, name: str, table: Table | None, model: Table | None
+) -> PriorityDispatchResult:
+    """Append operations for comments on SQLite, if those of the migrations are known. Alembic does it on PostgreSQL."""
+    config = context.migration_context.config
+    stored = None if config is None else config.attributes.get(COMMENTS)
+    if table is not None and model is not None and stored is not None and context.dialect.name == "sqlite":
+        alter_comments(found, table, model, stored)
     return DONE
 
 
@@ -204,6 +217,7 @@ def setup(plugin: Plugin) -> None:
     last = DispatchPriority.LAST
     plugin.add_autogenerate_comparator(compare_types, "table", "kit.types", priority=last)
     plugin.add_autogenerate_comparator(compare_defaults, "table", "kit.defaults", priority=last)
+    plugin.add_autogenerate_comparator(compare_comments, "table", "kit.comments", priority=last)
     plugin.add_autogenerate_comparator(compare_checks, "table", "kit.checks", priority=last)
     plugin.add_autogenerate_comparator(compare_indexes, "table", "kit.indexes", priority=last)
     plugin.add_autogenerate_comparator(compare_moments, "schema", "kit.moments", priority=last)

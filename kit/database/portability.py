@@ -11,6 +11,7 @@ from alembic.operations import ops
 from sqlalchemy import CheckConstraint, Column, Computed, Connection, DefaultClause, text
 from sqlalchemy.sql.elements import conv
 
+from kit.database.declared_comments import Comments
 from kit.database.declared_types import Types, without_check
 from kit.database.default_comparison import default_in_both
 from kit.database.definitions import Definitions
@@ -27,6 +28,7 @@ class Before:
     definitions: Definitions = field(default_factory=Definitions)
     types: Types = field(default_factory=dict)
     conditions: ByText = field(default_factory=dict)
+    comments: Comments | None = None
 
     def restore(self, connection: Connection, op: ops.MigrateOperation) -> ops.MigrateOperation:
         """Return an operation of a downgrade that is valid on both databases."""

@@ -16,6 +16,7 @@ from sqlalchemy import CheckConstraint, Column, Connection, Index, String, Table
 from sqlalchemy.dialects import registry
 from sqlalchemy.schema import CreateIndex
 
+from kit.database.declared_comments import RecordedComments
 from kit.database.declared_types import RecordedTypes
 from kit.database.search_indexes import drop_fts5
 from kit.database.sqlite_casts import CheckedCasts
@@ -44,7 +45,7 @@ class Restoration:
     indexes: list[Index] = field(default_factory=list)
 
 
-class CompleteSQLiteImpl(CheckedCasts, RecordedTypes):
+class CompleteSQLiteImpl(CheckedCasts, RecordedTypes, RecordedComments):
     """Alembic's operations on SQLite. Its definition replaces Alembic's own class for the dialect."""
 
     __dialect__ = "sqlite"
@@ -59,7 +60,8 @@ class CompleteSQLiteImpl(CheckedCasts, RecordedTypes):
 
         SQLite's RENAME COLUMN also renames the column in indexes, triggers, CHECKs and views.
         """
-        batch_op.batch[:] = self.without_renames(batch_op.table_name, batch_op.batch)
+        others = list(self.without_comments(batch_op.table_name, batch_op.batch))
+        batch_op.batch[:] = self.without_renames(batch_op.table_name, others)
         return super().requires_recreate_in_batch(batch_op)
 
     def without_renames(self, table: str, batch: list[Any]) -> Iterator[Any]:

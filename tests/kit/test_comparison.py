@@ -1,11 +1,13 @@
 """Comparison with the models: autogenerate finds CHECKs, indexes, enums, triggers and functions, on both engines."""
 
 from collections.abc import AsyncIterator, Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import produce_migrations, render_python_code
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
 from sqlalchemy import DDL, CheckConstraint, Column, Connection, Index, Integer, MetaData, String, Table, event, text
@@ -13,6 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlmodel.sql.sqltypes import UTCDateTime
 
 from kit.database.comparison import PLUGINS, create_constraint_op
+from kit.database.declared_comments import ATTRIBUTE as COMMENTS
+from kit.database.declared_comments import recorded_comments
 from kit.database.declared_types import recorded
 from kit.database.default_comparison import value_of
 from kit.database.migrating import engine_for
@@ -60,7 +64,11 @@ def shelf(*args: Any, bound: int = 200, title: Any = None) -> Model:
 
 def context_of(connection: Connection, metadata: MetaData) -> MigrationContext:
     options = {"autogenerate_plugins": PLUGINS, "target_metadata": metadata}
-    return MigrationContext.configure(connection, opts=options)
+    context = MigrationContext.configure(connection, opts=options)
+    if COMMENTS in connection.info:
+        environment: Any = SimpleNamespace(config=Config(attributes={COMMENTS: recorded_comments(connection)}))
+        context.environment_context = environment
+    return context
 
 
 def generated(connection: Connection, metadata: MetaData) -> tuple[str, str]:
@@ -329,3 +337,52 @@ async def test_a_table_that_lost_its_autoincrement_gets_it_back(migrating: Async
 def test_a_check_of_columns_is_written_as_text() -> None:
     created = create_constraint_op(CheckConstraint(Column("n", Integer) > 0, name="n"), "shelf", None)
     assert (created.table_name, str(created.condition)) == ("shelf", "n > 0")
+
+
+def commented(of_table: str | None, of_column: str | None, *others: Any) -> Model:
+    def define(metadata: MetaData) -> None:
+        column = Column("value", Integer, comment=of_column)
+        Table("price", metadata, Column("id", Integer, primary_key=True), column, *others, comment=of_table)
+
+    return define
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ((None, None), ("Prices.", "In cents.")),
+        (("Prices.", "In cents."), (None, None)),
+        (("Prices.", "In cents."), ("All prices.", "In cents.")),
+    ],
+)
+async def test_comments_are_compared_with_those_of_the_migrations(
+    migrating: AsyncEngine, old: tuple[Any, Any], new: tuple[Any, Any]
+) -> None:
+    """On PostgreSQL, which stores them, with those of the database."""
+
+    def run(connection: Connection) -> None:
+        state = metadata_of(lambda _: None)
+        for metadata in map(metadata_of, (commented(*old), commented(*new), commented(*old))):
+            apply(connection, metadata, generated(connection, metadata)[0])
+            check_equal(connection, metadata)
+            state = metadata
+        assert state.tables["price"].comment == old[0]
+
+    async with migrating.begin() as connection:
+        await connection.run_sync(run)
+
+
+async def test_renamed_tables_and_columns_and_new_columns_keep_their_comments(migrating: AsyncEngine) -> None:
+    def run(connection: Connection) -> None:
+        before = metadata_of(commented("Prices.", "In cents."))
+        apply(connection, before, generated(connection, before)[0])
+        after = metadata_of(commented("Prices.", "In cents.", Column("note", Integer, comment="A note.")))
+        apply(connection, after, generated(connection, after)[0])
+        rename = "op.rename_table('price', 'cost')\n    with op.batch_alter_table('cost') as batch_op:\n"
+        apply(connection, after, f"{rename}        batch_op.alter_column('value', new_column_name='amount')")
+        if connection.dialect.name == "sqlite":
+            named = {key: comment for key, comment in recorded_comments(connection).items() if comment}
+            assert named == {("cost", ""): "Prices.", ("cost", "amount"): "In cents.", ("cost", "note"): "A note."}
+
+    async with migrating.begin() as connection:
+        await connection.run_sync(run)
