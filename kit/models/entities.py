@@ -35,6 +35,7 @@ from sqlmodel import Field, SQLModel
 
 from kit.models import keywords as keywords  # quotes names in SQL, from the first statement on
 from kit.models.columns import BIGINT
+from kit.models.database_names import refuse_system_names
 from kit.models.decimal_rules import decimals_of
 from kit.models.descriptors import settable_descriptors
 from kit.models.fields import build, make_strict
@@ -282,6 +283,7 @@ def complete_mapped_table(mapper: Mapper[Any], entity: type[Entity]) -> None:
             refuse_factories_with_data(entity)
             refuse_flags(entity)
             refuse_column_prefix(entity)
+            refuse_system_names(mapper.local_table)
             complete_table(entity, mapper.local_table)
         except Exception:
             unregister_class(entity)  # type: ignore[no-untyped-call]

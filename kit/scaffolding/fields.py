@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from kit.models.database_names import system_of_column
 from kit.models.entities import Changes, Entity
 from kit.models.reads import Read
 from kit.models.reserved import is_reserved
@@ -96,6 +97,13 @@ def check_name(name: str) -> None:
         raise NotWrittenError(
             f"No field can be called {name}, like a secret, which no response shows: use another name."
         )
+    refuse_attribute(name)
+
+
+def refuse_attribute(name: str) -> None:
+    """Raise a NotWrittenError for the name of a column of the database, or of an attribute of rows or bodies."""
+    if system := system_of_column(name):
+        raise NotWrittenError(f"No field can be called {name}: {system} has a column of this name in every table.")
     if any(is_reserved(name, base) for base in (Entity, Read, Changes)):
         raise NotWrittenError(f"No field can be called {name}: rows and bodies have an attribute of this name.")
 

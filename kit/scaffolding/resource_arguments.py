@@ -4,6 +4,7 @@ import builtins
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from kit.models.database_names import system_of_table
 from kit.models.entities import known_tables
 from kit.scaffolding.errors import NotWrittenError
 from kit.scaffolding.fields import Field, fields_of
@@ -68,6 +69,9 @@ class ResourceArguments:
         if hasattr(builtins, self.name):
             hint = f"use a longer name, as in room_{self.name}"
             raise NotWrittenError(f"A resource cannot be called {self.name}, which is a builtin of Python: {hint}.")
+        if system := system_of_table(self.name):
+            hint = f"use another name, as in my_{self.name}"
+            raise NotWrittenError(f"{system} keeps names such as {self.name} for tables of its own: {hint}.")
         if self.name in known_tables() or self.name in {known.table for known in project.known.values()}:
             raise NotWrittenError(f"There is a table {self.name}: take another name.")
 
@@ -106,7 +110,7 @@ class ResourceArguments:
 
 
 def check_free(plural: str, project: Project) -> None:
-    check_word(plural, "many")
+    check_word(plural, "a plural")
     path = plural.replace("_", "-")
     if path in project.paths:
         raise NotWrittenError(f"The path /{path} is taken by {project.paths[path]}: give another PLURAL=.")

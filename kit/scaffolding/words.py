@@ -95,9 +95,10 @@ def check_word(text: str, what: str) -> None:
     if not WORD.fullmatch(text):
         written = singular_of(snake_of(text)) if what == "a resource" else None
         written = written or snake_of(text)
-        is_name = WORD.fullmatch(written) and not iskeyword(written)
+        is_name = WORD.fullmatch(written) and not iskeyword(written) and text.isascii()
         hint = f"write {written}" if is_name else "write a name such as invoice_line"
-        raise NotWrittenError(f"{text!r} cannot be the name of {what}, which is in small letters: {hint}.")
+        rule = "small letters of ASCII and digits, with _ between words"
+        raise NotWrittenError(f"{text!r} cannot be the name of {what}, which has {rule}: {hint}.")
     if iskeyword(text):
         raise NotWrittenError(f"{text!r} cannot be the name of {what}: it is a keyword of Python.")
     if len(text) > LONGEST:

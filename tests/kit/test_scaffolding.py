@@ -262,6 +262,11 @@ def test_a_project_without_resources_gets_its_first(zoo: Path) -> None:
         ({"NAME": "cat", "FIELDS": "name:str="}, "not a default of name"),
         ({"NAME": "cat", "FIELDS": "mail:email=nobody"}, "not a default of mail"),
         ({"NAME": "cat", "FIELDS": "registry:str"}, "attribute of this name"),
+        ({"NAME": "pg_class"}, "tables of its own: use another name, as in my_pg_class"),
+        ({"NAME": "cat", "FIELDS": "rowid:int"}, "SQLite has a column of this name in every table"),
+        ({"NAME": "class_"}, "which has small letters of ASCII and digits, with _ between words: write a name such as"),
+        ({"NAME": "käse"}, "write a name such as"),
+        ({"NAME": "cat", "PLURAL": "big cats"}, "'big cats' cannot be the name of a plural"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_sentence_and_nothing_is_written(

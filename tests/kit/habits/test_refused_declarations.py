@@ -170,6 +170,28 @@ def test_a_prefix_of_columns_is_refused() -> None:
     assert "cask" not in REGISTRY.metadata.tables
 
 
+@pytest.mark.parametrize(("name", "system"), [("pg_class", "PostgreSQL"), ("sqlite_vase", "SQLite")])
+def test_a_table_with_a_name_of_the_database_is_refused(name: str, system: str) -> None:
+    with pytest.raises(TypeError, match=f"The table {name} has a name that {system} keeps for tables of its own"):
+        METACLASS(f"VaseOf{system}", (RefusedEntity,), {"__tablename__": name, "__module__": __name__}, table=True)
+    assert name not in REGISTRY.metadata.tables
+
+
+@pytest.mark.parametrize(("name", "system"), [("rowid", "SQLite"), ("xmin", "PostgreSQL")])
+def test_a_column_with_the_name_of_one_that_every_table_has_is_refused(name: str, system: str) -> None:
+    with pytest.raises(TypeError, match=f"value has the name of a column that {system} has in every table"):
+        METACLASS(
+            f"JarOf{system}",
+            (RefusedEntity,),
+            {
+                "__annotations__": {"value": int},
+                "value": Field(sa_column_kwargs={"name": name, "key": "value"}),
+                "__module__": __name__,
+            },
+            table=True,
+        )
+
+
 def test_a_table_in_a_schema_is_refused() -> None:
     class Cellar(RefusedEntity, table=True):
         __table_args__ = ({"schema": "house"},)
