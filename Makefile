@@ -119,7 +119,7 @@ new: .venv/dev ## Make a service of your own next to this one; NAME=orders, DIR=
 resource: .venv/dev ## Write a resource from the pattern; NAME=invoice FIELDS="number:str! total:money status:draft|sent note:text?" OWNER=user
 	@$(BIN)/python -m kit.scaffolding "NAME=$$NAME" "FIELDS=$$FIELDS" "OWNER=$$OWNER" "PARENT=$$PARENT" "PLURAL=$$PLURAL"
 
-remove: .venv/dev ## Take a resource out, with its tests, and write the migration that drops its table; RESOURCE=invoice
+remove: .venv/dev ## Take resources out, with their tests, and write the migration that drops their tables; RESOURCE=invoice
 	@$(BIN)/python -m kit.scaffolding.removal "$$RESOURCE"
 
 upgrade-kit: .venv/dev ## Replace the kit and its tests by newer ones, and run the tests; FROM=../project or a git URL, TO=v1.1.0

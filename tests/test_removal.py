@@ -24,7 +24,11 @@ pytestmark = pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("hero", "heroes/dashboard.py, heroes/power_transfer.py, heroes/team.py cannot do without hero"),
+        (
+            "hero",
+            "heroes/dashboard.py, heroes/power_transfer.py, heroes/team.py cannot do without hero: change it there, or "
+            'remove that first or with it, as in RESOURCE="dashboard,hero,power_transfer,team"',
+        ),
         ("user", "The accounts need user"),
         ("token", "The accounts need token"),
         ("villain", "There is no resource villain: the resources are category, dashboard, hero,"),
@@ -33,19 +37,19 @@ pytestmark = pytest.mark.slow
 )
 def test_a_resource_that_others_need_is_refused(name: str, says: str) -> None:
     with pytest.raises(NotWrittenError, match=re.escape(says)):
-        Removal(Project(PROJECT), name).check()
+        Removal(Project(PROJECT), frozenset({name})).check()
 
 
 @pytest.mark.parametrize("name", ["post", "item", "power_transfer", "stock_transfer", "overview", "dashboard"])
 def test_a_resource_that_no_other_needs_can_be_removed(name: str) -> None:
-    Removal(Project(PROJECT), name).check()
+    Removal(Project(PROJECT), frozenset({name})).check()
 
 
 @pytest.mark.parametrize("name", ["address", "resource", "service", "database"])
 def test_a_name_inside_of_functions_of_main_is_no_use_of_a_resource(name: str, tmp_path: Path) -> None:
     project = Project(copied(tmp_path / "source"))
     write(project, ResourceArguments(name).resource(project))
-    removal = Removal(Project(project.folder), name)
+    removal = Removal(Project(project.folder), frozenset({name}))
     removal.check()
     assert removal.files[project.main] == project.source
 
@@ -56,7 +60,7 @@ def test_a_name_that_main_has_twice_is_to_be_changed_there(tmp_path: Path) -> No
     with pytest.raises(
         NotWrittenError, match=r"for something else too: give that another name there first, as in `import"
     ):
-        Removal(Project(source), "measure").check()
+        Removal(Project(source), frozenset({"measure"})).check()
 
 
 def test_a_removed_resource_leaves_nothing_and_a_migration_drops_its_table(
@@ -119,6 +123,34 @@ def test_a_resource_that_was_never_migrated_needs_no_migration(tmp_path: Path, m
     assert not (project.folder / "heroes/invoice.py").exists()
 
 
+def test_resources_that_need_each_other_are_removed_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = copied(tmp_path / "source")
+    monkeypatch.chdir(source)
+    messages: list[str] = []
+    monkeypatch.setattr(removal, "write_migration", lambda _, message: messages.append(message))
+    assert removal.main("team, hero dashboard,power_transfer") is None
+    assert messages == ["remove teams, heroes, dashboards, power transfers"]
+    assert not any((source / f"heroes/{name}.py").exists() for name in ("hero", "team", "dashboard", "power_transfer"))
+    assert "Removed team, hero, dashboard, power_transfer from " in capsys.readouterr().out
+
+
+def test_a_helper_of_tests_that_goes_takes_its_users_along_and_no_other_helper(tmp_path: Path) -> None:
+    source = copied(tmp_path / "source")
+    (source / "tests/heroes/writers.py").write_text(
+        "from heroes.post import Post\n\n\ndef title():\n    return 1\n\n\ndef write():\n    return Post(title())\n"
+    )
+    (source / "tests/heroes/test_writers.py").write_text(
+        "from tests.heroes.writers import title, write\n\n\ndef test_one():\n    assert write()\n\n\n"
+        "def test_two():\n    assert title()\n"
+    )
+    files = Removal(Project(source), frozenset({"post"})).files
+    assert files[source / "tests/heroes/writers.py"] == "def title():\n    return 1\n"
+    left = files[source / "tests/heroes/test_writers.py"]
+    assert left == "from tests.heroes.writers import title\n\n\ndef test_two():\n    assert title()\n"
+
+
 def test_the_command_says_why_nothing_was_removed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(PROJECT)
     assert removal.main("") == removal.HELP
@@ -153,6 +185,20 @@ def test_the_command_says_why_nothing_was_removed(monkeypatch: pytest.MonkeyPatc
         (
             "from shop.a import A\ndef f():\n    return A()\ndef test_f(f):\n    use(f)\ndef g():\n    use()",
             "def g():\n    use()",
+        ),
+        (
+            "from shop.a import A\ndef f():\n    with A() as b:\n        c = b\n    assert c\n    use()",
+            "def f():\n    use()",
+        ),
+        (
+            "from shop.a import A\nB, C = 1, 2\ndef f():\n    A(B)\ndef g():\n    use(C)",
+            "B, C = 1, 2\ndef g():\n    use(C)",
+        ),
+        ("from shop.a import A\ndef f():\n    for x in (A,):\n        use(x)\n    use()", "def f():\n    use()"),
+        ("from shop.a import A\ndef f():\n    x = 1\n    yield A(x)\ndef g():\n    yield 1", "def g():\n    yield 1"),
+        (
+            "from shop.a import A\ndef f():\n    for x in y:\n        use(x)\n        yield A(x)\n    yield 1",
+            "def f():\n    yield 1",
         ),
     ],
 )

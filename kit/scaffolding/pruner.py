@@ -87,7 +87,7 @@ class Pruner:
         before, edits = set(self.lost), len(self.edits)
         is_lost = any(map(self.uses, outside))
         self.lost -= self.own_names(node)
-        if is_lost or not self.block(node.body) or self.returns_lost(node):
+        if is_lost or not self.block(node.body) or self.returns_lost(node) or self.has_lost_yields(node):
             del self.edits[edits:]
             self.lost = {*before, node.name}
             return self.remove(node)
@@ -99,16 +99,26 @@ class Pruner:
         """Return whether a `return` statement of a function uses a lost name outside of tuples, lists, sets, dicts."""
         return any(isinstance(part, ast.Return) and self.uses(self.without_elements(part)) for part in ast.walk(node))
 
+    def has_lost_yields(self, node: Definition | Block) -> bool:
+        """Return whether a generator, or a block of it, has `yield`s, and all of them are removed."""
+        yields = [one for one in ast.walk(node) if isinstance(one, ast.Yield | ast.YieldFrom)]
+        return bool(yields) and all(map(self.is_removed_part, yields))
+
+    def is_removed_part(self, node: ast.expr) -> bool:
+        start = self.source.of_node(node, "").start
+        return any(not edit.text and edit.start <= start < edit.end for edit in self.edits)
+
     def compound(self, node: Block) -> bool:
         header = [getattr(node, name) for name in ("test", "iter") if hasattr(node, name)]
         header += [item.context_expr for item in getattr(node, "items", ())]
         edits = [edit for part in header for edit in self.elements(part)]
-        if any(map(self.uses, [*map(self.without_elements, header), *getattr(node, "handlers", ())])):
-            return self.remove(node)
+        is_empty = any(edit.text in EMPTY for edit in edits)
+        if is_empty or any(map(self.uses, [*map(self.without_elements, header), *getattr(node, "handlers", ())])):
+            return self.remove_block(node)
         before = len(self.edits)
-        if not self.block(node.body):
+        if not self.block(node.body) or self.has_lost_yields(node):
             del self.edits[before:]
-            return self.remove(node)
+            return self.remove_block(node)
         self.edits += edits
         for name in ("orelse", "finalbody"):
             self.branch(getattr(node, name, []))
@@ -132,6 +142,11 @@ class Pruner:
             return self.remove(node)
         self.edits += edits
         return False
+
+    def remove_block(self, node: Block) -> bool:
+        if isinstance(node, ast.With | ast.AsyncWith):
+            self.lost.update(bound(node))  # names of other blocks may also have a value without them
+        return self.remove(node)
 
     def remove(self, node: ast.stmt) -> bool:
         self.edits.append(self.source.of_statement(node))

@@ -13,10 +13,13 @@ from kit.scaffolding.pruner import Definition, Pruner, bound
 from kit.scaffolding.source_edits import Source
 
 
-def pruned(text: str, removed_modules: Collection[str], paths: Collection[str] = ()) -> str:
+def pruned(
+    text: str, removed_modules: Collection[str], paths: Collection[str] = (), exported: Collection[str] = ()
+) -> str:
     """Return the source of a module without the code that depends on removed modules, such as `shop.order`.
 
-    A text that begins with one of the URL paths, such as `/orders/1` with `/orders`, counts as a use too.
+    A text that begins with one of the URL paths, such as `/orders/1` with `/orders`, counts as a use too. A removed
+    module may be a name in a module, as `shop.order.Order`. Other modules use the `exported` names of this one.
     """
     source, lost = Source(text), set[str]()
     pattern = re.compile(rf"(?:{'|'.join(map(re.escape, paths))})(?![\w-])") if paths else None
@@ -26,7 +29,7 @@ def pruned(text: str, removed_modules: Collection[str], paths: Collection[str] =
         if pruner.lost == lost:
             break
         lost = pruner.lost
-    return without_unused(source.edited(pruner.edits), used(source.tree)) if pruner.edits else text
+    return without_unused(source.edited(pruner.edits), used(source.tree).difference(exported)) if pruner.edits else text
 
 
 def used(tree: ast.AST) -> set[str]:
@@ -34,11 +37,11 @@ def used(tree: ast.AST) -> set[str]:
 
 
 def without_unused(text: str, before: set[str]) -> str:
-    """Return the source without definitions whose names are in `before`, and are not used in the module any more."""
+    """Return the source without definitions whose names are all in `before`, and not used in the module any more."""
     while True:
         source = Source(text)
         idle = before - used(source.tree)
-        found = [node for node in source.tree.body if idle.intersection(defined(node))]
+        found = [node for node in source.tree.body if (names := defined(node)) and idle.issuperset(names)]
         if not found:
             return text
         text = source.edited(map(source.of_statement, found))
