@@ -67,6 +67,13 @@ def test_a_newer_kit_replaces_the_files_of_the_kit_and_no_other(service: Path, n
     assert upgrade.upgrade(service, str(newer)).endswith("The changelog has nothing new.\n")
 
 
+def test_changes_of_no_version_yet_are_printed_once(service: Path, tmp_path: Path) -> None:
+    newer, entry = copied(tmp_path / "newer"), "- A change of no version,\n  in two lines.\n"
+    change(newer / "kit/CHANGELOG.md", "## [Unreleased]\n", f"## [Unreleased]\n\n### Added\n\n{entry}")
+    assert upgrade.upgrade(service, str(newer)).endswith(f"and is 1.0.0 now.\n\n## [Unreleased]\n\n{entry.strip()}\n")
+    assert upgrade.upgrade(service, str(newer)).endswith("The changelog has nothing new.\n")
+
+
 @pytest.mark.parametrize("what", ["changed", "added", "removed"])
 def test_local_changes_are_listed_and_nothing_is_replaced(what: str, service: Path, newer: Path) -> None:
     path = service / ("kit/mine.py" if what == "added" else "kit/http/etags.py")

@@ -29,6 +29,7 @@ HELP = (
     "Write `make upgrade-kit FROM=../project`, or FROM=https://… with a git URL; TO=v1.1.0 chooses a tag or a branch."
 )
 SECTION = re.compile(r"^## \[([\d.]+)\].*?(?=^## \[|\Z)", re.MULTILINE | re.DOTALL)
+ENTRY = re.compile(r"^- .*\n(?:  .*\n)*", re.MULTILINE)
 NEEDED = ("kit/__init__.py", MANIFEST, "kit/CHANGELOG.md", "kit/pyproject.toml")
 """The files of a kit that are read before it replaces another one."""
 NAME = re.compile(r"[A-Za-z0-9_.-]+")
@@ -74,12 +75,22 @@ def local_changes(folder: Path, source: str) -> list[str]:
     return sorted({*differing(before, hashes(folder)), *changed(folder, parts_of(folder))})
 
 
-def changelog(folder: Path, after: str) -> str:
-    """Return the sections of the kit's changelog for versions after `after`."""
-    text = (folder / "kit/CHANGELOG.md").read_text()
-    return "".join(
-        section[0] for section in SECTION.finditer(text) if version_key(section[1]) > version_key(after)
-    ).strip()
+def changelog(folder: Path, new: Path) -> str:
+    """Return what the kit's changelog in `new` adds to that in `folder`: later versions, and changes of no version yet.
+
+    Two kits may have one version, and differ in the changes since then.
+    """
+    text, after = (new / "kit/CHANGELOG.md").read_text(), version_key(version_of(folder))
+    sections = [section[0] for section in SECTION.finditer(text) if version_key(section[1]) > after]
+    known = "".join(path.read_text() for path in (folder / "kit").glob("CHANGELOG.md"))
+    unreleased = [entry for entry in entries_of(text.partition("## [Unreleased]")[2]) if entry not in known]
+    heading = ["## [Unreleased]\n\n", *unreleased, "\n"] if unreleased else []
+    return "".join([*heading, *sections]).strip()
+
+
+def entries_of(text: str) -> list[str]:
+    """Return the entries up to the next version: lines that begin with a hyphen, each with the lines that follow it."""
+    return ENTRY.findall(text.partition("\n## [")[0])
 
 
 def version_key(version: str) -> tuple[int, ...]:
@@ -94,7 +105,7 @@ def upgrade(folder: Path, source: str, tag: str = "") -> str:
     old = version_of(folder)
     with opened(source, tag) as new:
         check(folder, new, source)
-        version, news = version_of(new), changelog(new, old) or "The changelog has nothing new."
+        version, news = version_of(new), changelog(folder, new) or "The changelog has nothing new."
         replace(folder, new)
         remarks = missing_packages(folder, new)
     write_record(folder)
