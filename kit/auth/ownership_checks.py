@@ -24,6 +24,7 @@ def ownership_errors() -> Iterator[str]:
     configure_mappers()
     forget_entities()
     yield from several_users()
+    yield from users_without_numbers()
     yield from owners_of_tables()
     for entity in entities():
         for check in (owner_errors, reserved_errors, unnoticed_changes):
@@ -39,6 +40,17 @@ def several_users() -> Iterator[str]:
             yield (
                 f'{first.__name__} and {entity.__name__} both have `belongs_to = "id"`, which only the table of users '
                 "has: write the foreign key to the user."
+            )
+
+
+def users_without_numbers() -> Iterator[str]:
+    """Yield a message for a table of users whose ids are no integers, as those of a `Principal` and an `Owner` are."""
+    for entity in filter(is_of_users, entities()):
+        if entity.model_fields["id"].annotation not in (int, int | None):
+            yield (
+                f"{entity.__name__} is the table of users, whose ids must be integers, as `Principal.id` and `Owner` "
+                f"are: write `class {entity.__name__}(Entity, table=True)`, with a UUID in a field of its own, as in "
+                "`public_id: UUID = Field(default_factory=uuid4, unique=True)`."
             )
 
 

@@ -1396,6 +1396,11 @@ async def test_a_change_does_not_flush_where_nothing_else_would(database: Databa
         (Tagging, "tag_id", "Tagging.belongs_to leads to ownership_tag.id, whose rows have no owner"),
         (Chapter, "log_id", "Chapter.belongs_to leads to ownership_log.id, whose rows have no owner"),
         (Label, "id", "Member and Label both have `belongs_to"),
+        (
+            Folder,
+            "id",
+            "Folder is the table of users, whose ids must be integers, as `Principal.id` and `Owner` are",
+        ),
     ],
 )
 def test_belongs_to_must_lead_to_an_owner(
