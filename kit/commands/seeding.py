@@ -8,20 +8,25 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from functools import cached_property
 from typing import Any, get_args, get_origin
 
 from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
+from sqlalchemy import Column, Index, UniqueConstraint
 
 from kit.auth.owners import entities
 from kit.commands.errors import CommandFailedError
 from kit.commands.progress import Progress
+from kit.models.entities import known_tables
 from kit.server.service import Service
 
 PLACEHOLDER = re.compile(r"\{(\w+)(?::\d+)?\}")
 """An example that is replaced by the id of a row, such as `{user}`."""
 BATCH = 500
+DAYS = 20_000
+"""The number of distinct dates of a unique field."""
 MAX_PARENTS = 1000
 """The maximum number of rows of a resource to which rows of other resources refer."""
 Json = dict[str, Any]
@@ -47,6 +52,12 @@ class Target:
         texts = [str(example) for info in self.model.model_fields.values() for example in examples_of(info)]
         return {found for text in texts for found in PLACEHOLDER.findall(text)} - {self.table}
 
+    @cached_property
+    def uniques(self) -> set[str]:
+        """The fields of which no two rows may have the same value."""
+        table = known_tables().get(self.table)
+        return {column.key for column in table.columns if is_unique(column)} if table is not None else set()
+
     def bodies(self, number: int, parents: Mapping[str, list[Any]], start: int) -> list[Json]:
         return [self.body(start + index, parents) for index in range(number)]
 
@@ -62,7 +73,9 @@ class Target:
         if isinstance(example, str) and (found := PLACEHOLDER.fullmatch(example)):
             known = parents.get(found[1], [])
             return random.choice(known) if known else None  # noqa: S311  no secret
-        accepted = (value for value in varied(example, number) if self.accepts(name, value))
+        first = examples_of(self.model.model_fields[name])[0]
+        values = (*(distinct(first, number) if name in self.uniques else ()), *varied(example, number))
+        accepted = (value for value in values if self.accepts(name, value))
         return next(accepted, example)
 
     def accepts(self, name: str, value: Any) -> bool:
@@ -76,6 +89,23 @@ class Target:
 
 def examples_of(info: FieldInfo) -> list[Any]:
     return list(info.examples or ())
+
+
+def is_unique(column: Column[Any]) -> bool:
+    """Return whether a column is unique by itself, by a constraint or an index."""
+    parts: list[UniqueConstraint | Index] = [index for index in column.table.indexes if index.unique]
+    parts += [part for part in column.table.constraints if isinstance(part, UniqueConstraint)]
+    return bool(column.unique) or any(part.columns.keys() == [column.key] for part in parts)
+
+
+def distinct(example: Any, number: int) -> Iterator[Any]:
+    """Yield a variation of a number or a date that no other row has. Texts are distinct as they are."""
+    if isinstance(example, int) and not isinstance(example, bool):
+        yield example + number
+    elif isinstance(example, str) and re.fullmatch(r"\d+(\.\d+)?", example):
+        yield str(Decimal(example) + number)
+    elif isinstance(example, str) and re.fullmatch(r"\d{4}-\d\d-\d\d", example):
+        yield date.isoformat(date.fromisoformat(example) - timedelta(days=number % DAYS))
 
 
 def varied(example: Any, number: int) -> Iterator[Any]:

@@ -5,11 +5,12 @@ import re
 from typing import Any
 
 import pytest
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, create_model
+from sqlalchemy import Column, Index, MetaData, Table, UniqueConstraint
 
 from kit.commands import seeding
 from kit.commands.errors import CommandFailedError
-from kit.commands.seeding import Target, create, fill, limit_of, targets_of, varied
+from kit.commands.seeding import Target, create, distinct, fill, limit_of, targets_of, varied
 
 
 class LineCreate(BaseModel):
@@ -54,6 +55,27 @@ def test_values_are_like_the_example(example: Any, pattern: str) -> None:
 
 def test_some_values_are_not_varied() -> None:
     assert [*varied(True, 1), *varied(None, 1), *varied(1.5, 1)] == []
+
+
+@pytest.mark.parametrize("examples", [[40], ["9.99"], ["2026-01-01", "2026-01-02", "2026-01-03"]])
+def test_rows_have_distinct_values_in_unique_fields(examples: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    parts: list[Any] = [
+        Column("code", unique=True),
+        Column("sku"),
+        Column("note"),
+        Column("size"),
+        UniqueConstraint("sku"),
+    ]
+    table = Table("crate", MetaData(), *parts, Index("size_index", "size", unique=True))
+    monkeypatch.setattr(seeding, "known_tables", lambda: {"crate": table})
+    model = create_model("CrateCreate", code=(type(examples[0]), Field(examples=examples)))
+    target = Target("/crates/bulk", model, 1000, "crate")
+    assert target.uniques == {"code", "sku", "size"}
+    assert len({body["code"] for body in target.bodies(1000, {}, 7)}) == 1000
+
+
+def test_other_unique_values_are_varied_as_all_are() -> None:
+    assert [*distinct(True, 1), *distinct("Tea", 1), *distinct(None, 1)] == []
 
 
 def test_a_body_has_values_that_the_model_accepts_and_the_ids_of_parents() -> None:
