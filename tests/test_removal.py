@@ -83,11 +83,24 @@ def test_a_removed_resource_leaves_nothing_and_a_migration_drops_its_table(
     assert 'op.drop_table("post")' in migration.read_text()
 
 
-def test_nothing_is_removed_if_the_migration_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_removed_without_a_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = copied(tmp_path / "source")
     monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path}/none/removed.db")
-    before = (source / "main.py").read_text()
     with pytest.raises(NotWrittenError, match="The migration cannot be written"):
+        remove(Project(source), "post")
+    assert (source / "heroes/post.py").exists()
+
+
+def test_nothing_is_removed_if_the_migration_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def write_migration(*_: object) -> None:
+        assert not (source / "heroes/post.py").exists(), "the migration is that of the models without the resource"
+        raise NotWrittenError("The disk is full.")
+
+    source = copied(tmp_path / "source")
+    monkeypatch.setattr(removal, "refuse_pending", lambda _: None)
+    monkeypatch.setattr(removal, "write_migration", write_migration)
+    before = (source / "main.py").read_text()
+    with pytest.raises(NotWrittenError, match="disk is full"):
         remove(Project(source), "post")
     assert (source / "main.py").read_text() == before
     assert (source / "heroes/post.py").exists()
