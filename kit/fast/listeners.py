@@ -31,6 +31,7 @@ from sqlalchemy.orm.instrumentation import ClassManager, manager_of_class
 OF_DATABASE = [
     "deletions",
     "engines",
+    "failed_transactions",
     "loaded_versions",
     "postgresql_engines",
     "references",

@@ -1,6 +1,7 @@
 """Sessions: `Session` and `ReadSession` do what SQLAlchemy documents of an `AsyncSession`."""
 
 import asyncio
+from contextlib import nullcontext, suppress
 from datetime import timedelta
 from typing import Any
 
@@ -565,3 +566,22 @@ async def test_a_session_of_another_task_waits_for_that_of_the_request(
     assert (await (await serve(router)).post("/first")).status_code == 200
     await tasks[0]
     assert sorted(await names()) == ["first", "second"]
+
+
+async def test_a_transaction_with_a_failed_statement_is_not_committed_unless_a_savepoint_undid_it(
+    router: APIRouter, serve: Any, names: Any
+) -> None:
+    @router.post("/{way}")
+    async def write(way: str, session: Session) -> str:
+        session.add(HabitItem(name=way))
+        await session.flush()
+        with suppress(DBAPIError):
+            async with session.begin_nested() if way == "undone" else nullcontext():
+                await session.execute(text("SELECT nonsense"))
+        if way == "explicit":
+            await session.commit()
+        return "done"
+
+    client = await serve(router)
+    for way, status, stored in (("caught", 500, []), ("explicit", 500, []), ("undone", 200, ["undone"])):
+        assert ((await client.post(f"/{way}")).status_code, await names()) == (status, stored)

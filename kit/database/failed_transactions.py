@@ -1,0 +1,40 @@
+"""Failed transactions: refuses the COMMIT of a transaction in which a statement has failed, unless it was undone.
+
+PostgreSQL would answer such a COMMIT with a ROLLBACK and no error, and SQLite would commit the other statements. A
+ROLLBACK to a savepoint undoes a failed statement.
+"""
+
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.exc import PendingRollbackError
+
+FAILED = "kit.has_failed"
+"""The key in `Connection.info` that is set after a failed statement, until it was undone."""
+
+
+def refuse_failed_commits(engine: Engine) -> None:
+    """Refuse the COMMIT of a transaction with a failed statement on the connections of an engine."""
+    event.listen(engine, "handle_error", note_failure)
+    event.listen(engine, "commit", refuse_failed)
+    for name in ("begin", "rollback", "rollback_savepoint"):
+        event.listen(engine, name, forget)
+
+
+def note_failure(context: ExceptionContext) -> None:
+    connection = context.connection
+    if context.statement is not None and connection is not None and not connection.invalidated:
+        connection.info[FAILED] = True
+
+
+def refuse_failed(connection: Connection) -> None:
+    """Roll back, and raise a PendingRollbackError, if a statement has failed. Listens to `commit`."""
+    if connection.info.pop(FAILED, False):
+        connection.connection.rollback()  # SQLAlchemy takes the transaction for ended
+        raise PendingRollbackError(
+            "A statement of this transaction has failed, and the handler has caught its exception, so nothing is "
+            "stored: write `async with session.begin_nested():` around the statement, or call `session.rollback()`."
+        )
+
+
+def forget(connection: Connection, *_: object) -> None:
+    connection.info.pop(FAILED, None)
