@@ -22,8 +22,15 @@ def refuse_failed_commits(engine: Engine) -> None:
 
 def note_failure(context: ExceptionContext) -> None:
     connection = context.connection
-    if context.statement is not None and connection is not None and not connection.invalidated:
-        connection.info[FAILED] = True
+    if context.statement is None or connection is None or connection.invalidated or is_autocommit(connection):
+        return
+    connection.info[FAILED] = True
+
+
+def is_autocommit(connection: Connection) -> bool:
+    """Return whether each statement is a transaction, as on the connections of a `ReadSession`."""
+    options = connection.get_execution_options()
+    return options.get("isolation_level") == "AUTOCOMMIT" or bool(options.get("reading"))
 
 
 def refuse_failed(connection: Connection) -> None:

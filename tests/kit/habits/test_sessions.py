@@ -585,3 +585,14 @@ async def test_a_transaction_with_a_failed_statement_is_not_committed_unless_a_s
     client = await serve(router)
     for way, status, stored in (("caught", 500, []), ("explicit", 500, []), ("undone", 200, ["undone"])):
         assert ((await client.post(f"/{way}")).status_code, await names()) == (status, stored)
+
+
+async def test_a_session_that_reads_goes_on_after_a_failed_statement(router: APIRouter, serve: Any) -> None:
+    @router.get("/")
+    async def count(session: ReadSession) -> int:
+        with suppress(DBAPIError):
+            await session.execute(text("SELECT nonsense"))
+        async with session.begin_nested():
+            return await session.scalar(select(func.count(col(HabitItem.id)))) or 0
+
+    assert (await (await serve(router)).get("/")).json() == 0
