@@ -35,7 +35,7 @@ def is_autocommit(connection: Connection) -> bool:
 
 def refuse_failed(connection: Connection) -> None:
     """Roll back, and raise a PendingRollbackError, if a statement has failed. Listens to `commit`."""
-    if connection.info.pop(FAILED, False):
+    if forget(connection):
         connection.connection.rollback()  # SQLAlchemy takes the transaction for ended
         raise PendingRollbackError(
             "A statement of this transaction has failed, and the handler has caught its exception, so nothing is "
@@ -43,5 +43,6 @@ def refuse_failed(connection: Connection) -> None:
         )
 
 
-def forget(connection: Connection, *_: object) -> None:
-    connection.info.pop(FAILED, None)
+def forget(connection: Connection, *_: object) -> bool:
+    """Forget a failed statement, and return whether there was one. A lost connection would connect again for `info`."""
+    return not connection.invalidated and bool(connection.info.pop(FAILED, False))
