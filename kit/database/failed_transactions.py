@@ -6,7 +6,7 @@ ROLLBACK to a savepoint undoes a failed statement.
 
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import ExceptionContext
-from sqlalchemy.exc import PendingRollbackError
+from sqlalchemy.exc import DBAPIError, PendingRollbackError
 
 FAILED = "kit.has_failed"
 """The key in `Connection.info` that is set after a failed statement, until it was undone."""
@@ -21,10 +21,11 @@ def refuse_failed_commits(engine: Engine) -> None:
 
 
 def note_failure(context: ExceptionContext) -> None:
-    connection = context.connection
-    if context.statement is None or connection is None or connection.invalidated or is_autocommit(connection):
+    """Note a statement that the database has refused; not one that was not sent, as a lazy load. For `handle_error`."""
+    connection, is_refused = context.connection, isinstance(context.sqlalchemy_exception, DBAPIError)
+    if context.statement is None or connection is None or not is_refused or connection.invalidated:
         return
-    connection.info[FAILED] = True
+    connection.info[FAILED] = not is_autocommit(connection)
 
 
 def is_autocommit(connection: Connection) -> bool:
