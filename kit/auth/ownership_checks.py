@@ -44,7 +44,7 @@ def several_users() -> Iterator[str]:
 
 
 def users_without_numbers() -> Iterator[str]:
-    """Yield a message for a table of users whose ids are no integers, as those of a `Principal` and an `Owner` are."""
+    """Yield a message for a table of users whose ids are not integers. `Principal.id` and `Owner` are integers."""
     for entity in filter(is_of_users, entities()):
         if entity.model_fields["id"].annotation not in (int, int | None):
             yield (

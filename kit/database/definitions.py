@@ -36,7 +36,7 @@ class Definitions:
 
 
 def is_changed(stored: str | None, declared: str | None) -> bool:
-    """Return whether two definitions differ in more than spaces and quotation marks of names. None is no definition."""
+    """Return whether two definitions differ, ignoring spaces and the quotation marks of names. None: not defined."""
     return plain(stored or "") != plain(declared or "")
 
 

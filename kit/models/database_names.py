@@ -1,4 +1,4 @@
-"""Names that SQLite or PostgreSQL has for itself: a table or a column with such a name works on one of them only."""
+"""System names: names of tables and columns that SQLite or PostgreSQL reserves, and that work on the other only."""
 
 from sqlalchemy import Table
 
