@@ -17,6 +17,7 @@ from kit.database.failover import FollowedPrimary
 from kit.database.integer_values import round_values
 from kit.database.poolers import begin_with, is_pooled, warn_of_pooler
 from kit.database.statements import watch_statements
+from kit.database.transaction_control import refuse_ending_texts
 from kit.database.url_options import driver_options
 from kit.http.fairness import FairPool
 
@@ -75,6 +76,7 @@ def postgres_engines(url: URL, pool: Pool) -> Engines:
     event.listen(engine.sync_engine, "handle_error", leave_read_only_server)
     event.listen(engine.sync_engine, "handle_error", name_origin)
     refuse_failed_commits(engine.sync_engine)
+    refuse_ending_texts(engine.sync_engine)
     reader = engine.execution_options(isolation_level="AUTOCOMMIT")
     event.listen(reader.sync_engine, "before_cursor_execute", refuse_hidden_write)
     return Engines(engine, reader)

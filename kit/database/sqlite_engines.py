@@ -16,6 +16,7 @@ from kit.database.references import name_reference
 from kit.database.sqlite_file import SQLiteFile
 from kit.database.sqlite_functions import add_functions
 from kit.database.statements import watch_statements
+from kit.database.transaction_control import refuse_ending_texts
 from kit.http.fairness import FairPool
 
 SMALL_CACHE = "cache_size=-512"
@@ -31,6 +32,7 @@ def sqlite_engines(url: URL, pool: Pool) -> Engines:
     writer = sqlite_engine(url, pool, size=1, pragmas=pragmas)
     event.listen(writer.sync_engine, "begin", begin_immediate)
     refuse_failed_commits(writer.sync_engine)
+    refuse_ending_texts(writer.sync_engine)
     event.listen(writer.sync_engine, "handle_error", name_reference)
     event.listen(writer.sync_engine, "handle_error", end_failed_commit)
     event.listen(writer.sync_engine, "invalidate", end_cancelled)

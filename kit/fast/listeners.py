@@ -39,6 +39,7 @@ OF_DATABASE = [
     "sqlite_engines",
     "sqlite_file",
     "statements",
+    "transaction_control",
 ]
 OWN_MODULES = frozenset({"kit.auth.ownership", "kit.auth.read_only_sessions", "kit.models.entities"}) | {
     f"kit.database.{name}" for name in OF_DATABASE

@@ -9,7 +9,7 @@ import pytest
 from fastapi import APIRouter, BackgroundTasks, HTTPException
 from fastapi.responses import PlainTextResponse
 from sqlalchemy import delete, func, insert, text, update
-from sqlalchemy.exc import DBAPIError, IntegrityError, NoResultFound
+from sqlalchemy.exc import DBAPIError, IntegrityError, InvalidRequestError, NoResultFound
 from sqlalchemy.orm import defer, load_only
 from sqlalchemy.orm.exc import StaleDataError
 from sqlmodel import col, select
@@ -596,3 +596,36 @@ async def test_a_session_that_reads_goes_on_after_a_failed_statement(router: API
             return await session.scalar(select(func.count(col(HabitItem.id)))) or 0
 
     assert (await (await serve(router)).get("/")).json() == 0
+
+
+@pytest.mark.parametrize("ending", ["ROLLBACK", "commit;", "-- now\n  END", "/* all */ rollback work"])
+async def test_sql_text_does_not_end_a_transaction_unnoticed(
+    router: APIRouter, serve: Any, names: Any, ending: str
+) -> None:
+    @router.post("/text")
+    async def write(session: Session) -> str:
+        session.add(HabitItem(name="lost"))
+        await session.flush()
+        with pytest.raises(InvalidRequestError, match=r"write `await session\.commit\(\)`"):
+            await session.execute(text(ending))
+        return "done"
+
+    client = await serve(router)
+    assert ((await client.post("/text")).status_code, await names()) == (200, ["lost"])
+
+
+async def test_sql_text_may_set_savepoints(router: APIRouter, serve: Any, names: Any) -> None:
+    @router.post("/text")
+    async def write(session: Session) -> str:
+        for name, command in (
+            ("kept", "SAVEPOINT one"),
+            ("undone", "ROLLBACK TO SAVEPOINT one"),
+            ("end", "RELEASE one"),
+        ):
+            session.add(HabitItem(name=name))
+            await session.flush()
+            await session.execute(text(command))
+        return "done"
+
+    client = await serve(router)
+    assert ((await client.post("/text")).status_code, await names()) == (200, ["kept", "end"])
