@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any, NoReturn, TypeVar
 
 from sqlalchemy import Connection, Engine, func, inspect, select
+from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.orm.exc import FlushError
 from sqlalchemy.orm.interfaces import ORMOption
 from sqlalchemy.orm.util import identity_key
@@ -39,6 +40,16 @@ class NotStored(Exception):  # noqa: N818  named as the failures of the database
         super().__init__("The database left out a row: a trigger or a rule has skipped its INSERT.")
 
 
+class SessionEnded(InvalidRequestError):  # noqa: N818  named by its cause
+    """Raised if the session of a request is used after its end, by a task that the handler has left running."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The request of this session has ended, so nobody would commit or close it. In a task that outlives its "
+            "request, open a session: `async with app.runtime.database.write() as session, session.begin():`."
+        )
+
+
 def refuse_connection() -> NoReturn:
     raise OwnershipError(
         "A restricted session cannot check what a connection executes: use session.exec or session.execute."
@@ -50,6 +61,8 @@ class CheckedSession(Session):
 
     is_executing = False
     """Whether SQLAlchemy itself needs the engine now, for a flush or a statement that was checked."""
+    is_ended = False
+    """Whether the request of this session has ended."""
 
     @contextmanager
     def executing(self) -> Iterator[None]:
@@ -92,7 +105,9 @@ class CheckedSession(Session):
         return self.without_connections(bind) if is_asked else bind
 
     def bind_of(self, *values: Any, **options: Any) -> Engine | Connection:
-        """Return SQLAlchemy's own result of `get_bind`, without restriction."""
+        """Return SQLAlchemy's own result of `get_bind`, without restriction. Raises `SessionEnded`."""
+        if self.is_ended:
+            raise SessionEnded
         bind = super().get_bind(*values, **options)
         return getattr(bind, WITH_CONNECTIONS, bind)
 

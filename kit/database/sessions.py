@@ -78,6 +78,11 @@ class Opener(Protocol):
 class _Session(AsyncSession):
     """SQLModel's session, with the `execute` of SQLAlchemy in place of SQLModel's, which is deprecated and warns."""
 
+    is_open = True
+    """Whether the synchronous session was created. Only the fast path creates it later."""
+    is_ended = False
+    """Whether the request of the session has ended. Its statements raise `SessionEnded` then."""
+
     async def execute(self, statement: Any, params: Any = None, **options: Any) -> Any:
         return await asyncio_orm.AsyncSession.execute(self, statement, params, **options)
 

@@ -61,6 +61,7 @@ class ChangingSession(LockingSession):
     def _may_update(self, mapping: EntityMapping) -> bool:
         """Return whether a row of this entity can be changed without the ORM, by a session that was not used yet."""
         handler, is_used = self.update_handler, self.is_open or self._new or self.single or self.stored or self.update
+        is_used = is_used or self.is_ended
         if handler is None or is_used or self.needs_orm or not (handler.is_possible and self.shares_transaction):
             return False
         is_plain = self.shortcuts.has_update and mapping.is_changeable and mapping.is_shareable

@@ -35,6 +35,7 @@ class DeferredSession(AsyncSession):
 
     is_open = False
     """Whether the synchronous session was created."""
+    is_ended = False
     entry: int
     """The id of its entry in the registry, which exists from the first attached row until `sync_session` is created."""
 
@@ -44,6 +45,7 @@ class DeferredSession(AsyncSession):
 
     def _opened(self, name: str) -> Any:
         self._open()
+        vars(self)["sync_session"].is_ended = self.is_ended
         return vars(self)[name]
 
     sync_session = cached_property(partial(_opened, name="sync_session"))

@@ -115,7 +115,7 @@ class FastReadSession(DeferredSession, ReadSession):
 
     def may_read(self, entity: type[Any]) -> bool:
         """Return whether a read of this entity without the ORM has the same result as a read by this session."""
-        if self.restricted and not CURRENT_PRINCIPAL.get().is_superuser:
+        if self.is_ended or (self.restricted and not CURRENT_PRINCIPAL.get().is_superuser):
             return False
         if self.is_open:
             return HAS_SETTINGS not in self.info and self.shortcuts.may_read(self.sync_session, entity)

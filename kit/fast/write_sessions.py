@@ -127,7 +127,7 @@ class FastWriteSession(ChangingSession):
 
     async def _single_row(self) -> NewRow | None:
         """Return the new row if it is the only change of the session, and can be stored without the ORM; else None."""
-        row = self._only_new() if self.shortcuts.has_single and not self.needs_orm else None
+        row = self._only_new() if self.shortcuts.has_single and not (self.needs_orm or self.is_ended) else None
         mapping = None if row is None else mapping_of(type(row))
         if row is None or mapping is None or self._has_listeners(mapping):
             return None

@@ -4,7 +4,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kit.database.sessions import ReadSession, WriteSession
-from kit.operations.unit_of_work import COMMITTING_SEND, commit
+from kit.operations.unit_of_work import COMMITTING_SEND, commit, end
 
 
 async def commit_open_transaction(session: ReadSession | WriteSession | None) -> None:
@@ -22,6 +22,8 @@ class CommittingSend:
 
     def __init__(self, send: Send, session: ReadSession | WriteSession | None = None) -> None:
         self.send, self.session, self.is_complete = send, session, False
+        self.sessions: list[ReadSession | WriteSession] = []
+        """The sessions of the request, which refuse further use at its end, after the exit code of dependencies."""
         self.is_taken_over = self.continues = False
         """`is_taken_over`: `session` comes from a unit of work. `continues`: a stream or a background task uses it."""
 
@@ -50,7 +52,11 @@ class CommitBeforeEnd:
             await self.app(scope, receive, send)
             return
         scope[COMMITTING_SEND] = committing_send = CommittingSend(send)
-        await self.app(scope, receive, committing_send)
+        try:
+            await self.app(scope, receive, committing_send)
+        finally:
+            for session in committing_send.sessions:
+                end(session)
 
 
 class SessionResponse(Response):
@@ -68,3 +74,5 @@ class SessionResponse(Response):
         async with self.session:
             await self.response(scope, receive, committing_send)
             await commit_open_transaction(self.session if committing_send.is_complete else None)
+        if COMMITTING_SEND not in scope:
+            end(self.session)

@@ -29,6 +29,7 @@ async def get_read_session(connection: HTTPConnection) -> AsyncIterator[sessions
             yield writing  # type: ignore[misc]  # it reads as well
         return
     async with unit.session if unit else runtime_of(connection).database.read() as session:
+        connection.scope[COMMITTING_SEND].sessions.append(session)
         yield session  # type: ignore[misc]  # in an operation that writes, the session that writes
 
 
@@ -56,6 +57,7 @@ async def _writing_session(connection: HTTPConnection) -> AsyncIterator[sessions
         return
     async with _unit_session(unit) or _new_session(connection) as session:
         committing_send.session = session
+        committing_send.sessions.append(session)
         yield session
         if committing_send.is_complete:
             await commit_open_transaction(session)

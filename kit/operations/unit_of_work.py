@@ -332,8 +332,20 @@ class Unit:
         self, kind: type[BaseException] | None, failure: BaseException | None, trace: TracebackType | None
     ) -> None:
         UNIT.reset(self._token)
+        committing_send = self.request.scope.get(COMMITTING_SEND)
+        if committing_send is not None:
+            committing_send.sessions.append(self.session)
         if failure is not None or not (self.is_open_ended or self.is_taken_over):
             await self.session.__aexit__(kind, failure, trace)
+            if committing_send is None:  # served by a shortcut: no dependency may still use the session
+                end(self.session)
+
+
+def end(session: Any) -> None:
+    """Let the closed session of a request refuse further statements by `SessionEnded`."""
+    session.is_ended = True
+    if session.is_open:
+        session.sync_session.is_ended = True
 
 
 def is_in_path(ident: Any, scope: Scope) -> bool:
