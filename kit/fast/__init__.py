@@ -32,7 +32,7 @@ disables the shortcut: the service becomes slower, not wrong.
 | `_utils.get_route_path`, `_utils.is_async_callable` | Starlette | paths and handlers as the router reads them (`dispatch`, `exception_responses`) |
 | `asyncio._get_running_loop` | Python | the running event loop, if there is one (`read_sessions`, `write_sessions`) |
 | `trace._TRACER_PROVIDER`, `metrics._internal._METER_PROVIDER`, `_logs._internal._LOGGER_PROVIDER` | OpenTelemetry | leaving traced requests to FastAPI (`dispatch`) |
-| `RequestResponseCycle`, `STATUS_LINE` | uvicorn | a response that is written at once (`connections`) |
+| `RequestResponseCycle`, `STATUS_LINE` | uvicorn | bodies read, and responses written, by one call (`connections`) |
 | `fastapi.telemetry` in the ASGI scope | FastAPI | the same (`dispatch`) |
 """  # noqa: E501  a table
 

@@ -1,6 +1,6 @@
-"""Connections: a complete response is written to the socket by one call, without the two ASGI messages.
+"""Connections: complete bodies are read, and complete responses written, by one call, without ASGI messages.
 
-uvicorn would examine each header of the first message, and write head and body separately.
+uvicorn would examine each header of the first message of a response, and write head and body separately.
 """
 
 import asyncio
@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 from kit.http.request_headers import Header
@@ -24,6 +25,15 @@ class WholeCycle(RequestResponseCycle):
     transport: JoiningTransport
     heads: ClassVar[tuple[Any, dict[int, bytes]]] = (None, {})
     """A cache: uvicorn's default headers, which change every second, and by status the first lines of a response."""
+
+    def take_whole(self) -> bytes | None:
+        """Return the body, as `receive` does, if it has arrived as a whole. Otherwise None, without an effect."""
+        if self.more_body or self.disconnected or self.response_complete or self.waiting_for_100_continue:
+            return None
+        self.flow.resume_reading()
+        self.message_event.clear()
+        body, self.body = bytes(self.body), bytearray()
+        return body
 
     def send_whole(self, status: int, headers: Sequence[Header], body: bytes) -> bool:
         """Send a complete response. Returns False, without an effect, if it has to be sent by ASGI messages.
@@ -85,6 +95,9 @@ class ProbeTransport(JoiningTransport):
 
     write_whole = write
 
+    def resume_reading(self) -> None:
+        """Do nothing: it reads nothing."""
+
 
 def check_whole_responses() -> None:
     """Check that `send_whole` writes the same bytes as uvicorn's `send`, and leaves the same state."""
@@ -102,6 +115,27 @@ def check_whole_responses() -> None:
         assert vars(whole)["transport"].written == vars(plain)["transport"].written, "the same bytes are written"
         assert state_of(whole) == state_of(plain), "the state is the same"
         assert whole.message_event.is_set(), "a reader learns the end"
+
+
+def check_whole_bodies() -> None:
+    """Check that `take_whole` returns the body that uvicorn's `receive` returns, and leaves the same state."""
+    plain, whole = cycle_of(RequestResponseCycle), cycle_of(WholeCycle)
+    assert isinstance(whole, WholeCycle)
+    assert whole.take_whole() is None, "the body is not complete"
+    for cycle in (plain, whole):
+        cycle.flow = FlowControl(ProbeTransport())
+        cycle.waiting_for_100_continue = False
+        cycle.body += b"body"
+        cycle.more_body = False
+        cycle.message_event.set()
+    try:
+        plain.receive().send(None)
+    except StopIteration as end:
+        message = end.value
+    assert (whole.take_whole(), False) == (message["body"], message["more_body"]), "the body is the same"
+    assert state_of(whole) == state_of(plain), "the state is the same"
+    assert not plain.message_event.is_set(), "uvicorn waits for the next message"
+    assert not whole.message_event.is_set(), "the next message is waited for"
 
 
 def cycle_of(kind: type[RequestResponseCycle]) -> RequestResponseCycle:

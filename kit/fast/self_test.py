@@ -16,7 +16,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.orm import Session
 
 from kit.auth.ownership import ReadOnlySession
-from kit.fast.connections import check_whole_responses
+from kit.fast.connections import check_whole_bodies, check_whole_responses
 from kit.fast.driver import spawn
 from kit.fast.listeners import Listeners
 from kit.fast.probes import Probe, ProbeDatabase
@@ -90,6 +90,7 @@ def check_greenlets(_: ProbeDatabase) -> None:
 def check_connections(_: ProbeDatabase) -> None:
     """Check that a response which is written by one call is the same as uvicorn's."""
     check_whole_responses()
+    check_whole_bodies()
 
 
 CHECKS: list[tuple[Callable[[ProbeDatabase], None], frozenset[str]]] = [

@@ -78,6 +78,10 @@ class IncomingBody:
         no memory for it.
         """
         self.has_begun = True
+        if (body := whole_body(self.receive_on)) is not None:
+            self.waiting.append({"type": "http.request", "body": body})
+            self.size, self.is_complete, self.has_arrived = len(body), True, True
+            return True
         announced = dict(scope["headers"]).get(b"content-length", b"0")
         is_long = not announced.isdigit() or int(announced) > limit
         self.started = asyncio.get_running_loop().time()
@@ -90,6 +94,13 @@ class IncomingBody:
                 self.reserve(len(message.get("body", b"")))
         self.has_arrived = True
         return True
+
+    def take_whole(self) -> bytes | None:
+        """Return the body if one message that nobody has received yet contains it, otherwise None."""
+        if not self.is_complete or len(self.waiting) != 1 or len(self.waiting[0].get("body", b"")) != self.size:
+            return None
+        body: bytes = self.waiting.popleft().get("body", b"")
+        return body
 
     async def receive(self) -> Message:
         if self.waiting:
@@ -171,8 +182,12 @@ class BufferedRequest(Request):
         """
         if self.content is not None:
             return self.content
-        receive = self.receive if is_shared or "received" in vars(self) else super().receive
+        is_begun = "received" in vars(self)
+        body = None if is_begun else whole_body(super().receive)
+        receive = self.receive if is_shared or is_begun else super().receive
         try:
+            if body is not None:
+                return self.keep(bounded(body, limit))
             return self.keep(await read_body(receive, header_map, limit))
         except Problem:
             self.keep(b"")
@@ -229,6 +244,23 @@ class BufferedRequest(Request):
             request = self.of_body(self.scope, super().receive, self.content or b"")
             request.max_values = self.max_values
             yield request
+
+
+def whole_body(receive: Receive) -> bytes | None:
+    """Return the body by `take_whole` of the object to which a method `receive` belongs, if it has arrived as a whole.
+
+    It saves the message of the body, which takes a coroutine in each layer, and a timer. None: it has to be received.
+    """
+    take_whole = getattr(getattr(receive, "__self__", None), "take_whole", None)
+    body: bytes | None = None if take_whole is None else take_whole()
+    return body
+
+
+def bounded(body: bytes, limit: int) -> bytes:
+    """Return the body. Raises a 413 if it is larger than `limit` bytes."""
+    if len(body) > limit:
+        raise too_large(limit)
+    return body
 
 
 def expects_continue(scope: Scope) -> bool:

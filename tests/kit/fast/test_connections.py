@@ -10,6 +10,7 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from kit.fast import connections
 from kit.fast.connections import FastConnection, WholeCycle, check_whole_responses, cycle_of
 from kit.fast.rendering import RenderedResponse
+from kit.http.bodies import read_body, whole_body
 from kit.server.connections import BoundedConnection
 from tests.kit.server import test_connections as plain
 from tests.kit.server.test_connections import START, Server, listening, status_of
@@ -137,3 +138,37 @@ async def test_a_response_to_a_writer_that_waits_is_sent_by_uvicorn() -> None:
     assert not cycle.send_whole(200, [(b"content-length", b"0")], b"")
     assert not isinstance(cycle_of(RequestResponseCycle), WholeCycle)
     assert connections.INVALID.search(b"a\r\nb")
+
+
+@pytest.fixture
+async def echo(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Server, list[Any]]]:
+    """Provide a server that responds with the body of the request, and what `take_whole` has returned."""
+    taken: list[Any] = []
+
+    async def respond(scope: Scope, receive: Receive, send: Send) -> None:
+        taken.append(whole_body(receive))
+        body = await read_body(receive, {}, 100) if taken[-1] is None else taken[-1]
+        await RenderedResponse(body, 200)(scope, receive, send)
+
+    monkeypatch.setattr(plain, "echo", respond)
+    async with listening(PatientAndFast) as server:
+        yield server, taken
+
+
+POST = b"POST / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n"
+
+
+@pytest.mark.parametrize(
+    ("parts", "taken"),
+    [
+        ((POST + b"Content-Length: 4\r\n\r\nbody",), b"body"),
+        ((POST + b"Transfer-Encoding: chunked\r\n\r\n2\r\nbo\r\n2\r\ndy\r\n0\r\n\r\n",), b"body"),
+        ((POST + b"Content-Length: 4\r\nExpect: 100-continue\r\n\r\n", b"body"), None),
+    ],
+)
+async def test_a_body_that_has_arrived_as_a_whole_is_taken_without_a_message(
+    echo: tuple[Server, list[Any]], parts: tuple[bytes, ...], taken: bytes | None
+) -> None:
+    server, seen = echo
+    assert (await server.send(*parts)).endswith(b"\r\n\r\nbody")
+    assert seen == [taken]

@@ -337,7 +337,7 @@ async def test_a_new_row_belongs_to_its_session_until_that_is_closed(database: D
     async with database.write() as session:
         session.add(row := note("a"))
         row.text = "b"
-        assert not session.is_open  # type: ignore[attr-defined]
+        assert not session.is_open
         assert inspect(row).pending
         assert object_session(row) is session.sync_session
         await session.prepare_commit()
@@ -372,7 +372,7 @@ async def test_a_row_that_was_read_belongs_to_its_session_until_that_is_closed(
     await store(plain, note("a", id=1))
     async with database.read() as session:
         row = await session.get(FastNote, 1)
-        assert not session.is_open  # type: ignore[attr-defined]
+        assert not session.is_open
         assert inspect(row).persistent
         assert row in session
     assert inspect(row).detached
@@ -391,7 +391,7 @@ async def test_a_session_that_was_not_created_is_left_out_of_a_loop_over_all_ses
     async with database.write() as session:
         session.add(row := note("a"))
         close_all_sessions()
-        assert not session.is_open  # type: ignore[attr-defined]
+        assert not session.is_open
         assert inspect(row).pending
 
 
