@@ -12,7 +12,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.types import TypeEngine
 
 from kit.fast import driver, driver_failures, multi_row_inserts
-from kit.fast.driver_values import INTEGERS, bind_processors, rounds
+from kit.fast.driver_values import bind_processors, unchanging
 from kit.fast.mappings import EntityMapping
 from kit.fast.selects import MAX_STATEMENTS
 from kit.models.entities import Entity
@@ -39,7 +39,7 @@ class ArrayInsert:
         assert isinstance(compiled, SQLCompiler)
         self.sql = str(compiled)
         self.columns = [
-            (names[key], process, rounds(columns[key].type, dialect))
+            (names[key], process, unchanging(columns[key].type, dialect))
             for key, process in bind_processors(compiled, dialect)
         ]
 
@@ -47,9 +47,9 @@ class ArrayInsert:
         """Return the values of these rows: on PostgreSQL a sequence for each column, on SQLite one for each row."""
         values = [row.__dict__ for row in rows]
         found = []
-        for name, process, is_rounding in self.columns:
+        for name, process, leaves_unchanged in self.columns:
             of_column: Any = [part[name] for part in values]
-            if process is not None and not (is_rounding and INTEGERS.issuperset(map(type, of_column))):
+            if process is not None and not leaves_unchanged(of_column):
                 of_column = list(map(process, of_column)) if self.is_sqlite else process(of_column)
             found.append(of_column)
         return list(zip(*found, strict=True)) if self.is_sqlite else found

@@ -5,8 +5,9 @@ values only, and if every rule of the entity (a type, constraint or setting) is 
 with functions of the application among its rules is validated: a second call may change the value again.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from copy import deepcopy
+from dataclasses import dataclass
 from functools import cache, partial
 from operator import is_not
 from types import NoneType
@@ -15,6 +16,7 @@ from typing import Any, cast, get_origin
 from pydantic_core import PydanticUndefined
 from sqlalchemy import inspect
 from sqlalchemy.orm.attributes import manager_of_class
+from sqlmodel import SQLModel
 
 from kit.fast.listeners import of_object
 from kit.fast.mappings import IMMUTABLE, mapping_of
@@ -26,6 +28,7 @@ from kit.models.kinds import UNIONS, Shape, shape_of_field
 
 USUAL = frozenset((*IMMUTABLE, NoneType))
 """The types of most values. They are immutable, and so are those of their subclasses, such as enums."""
+SET = object.__setattr__
 SQLALCHEMY_LISTENERS = 1
 """The number of `init` listeners of SQLAlchemy itself."""
 DECORATORS = ("validators", "field_validators", "root_validators", "model_validators")
@@ -54,10 +57,8 @@ class ValidatedBodies:
         _, values = self._values.get(id(body), (None, None))
         if values is None or is_changed(vars(body), values):
             return None
-        defaults = defaults_of(entity, cast("type[Body]", type(body)))
-        if defaults is None or has_listeners(entity):
-            return None
-        return new_row(entity, defaults, values)
+        template = template_of(entity, cast("type[Body]", type(body)))
+        return None if template is None or has_listeners(entity) else template.row_of(values)
 
 
 def are_immutable(values: Collection[Any]) -> bool:
@@ -69,24 +70,55 @@ def is_changed(values: Mapping[str, Any], before: Mapping[str, Any]) -> bool:
     return values != before or any(map(is_not, values.values(), before.values()))
 
 
+@dataclass(frozen=True)
+class RowTemplate:
+    """What all rows of an entity from bodies of one class have in common."""
+
+    entity: type[Entity]
+    manager: Any
+    """SQLAlchemy's `ClassManager`."""
+    fields: Mapping[str, Any]
+    """All fields in their order, with their constant defaults."""
+    factories: Sequence[tuple[str, Callable[[], Any]]]
+    """The fields whose default is made for each row."""
+    of_body: frozenset[str]
+    """The fields whose value is in the body."""
+    has_other_fields: bool
+    """Whether the body has fields that the entity has not."""
+
+    def row_of(self, values: Mapping[str, Any]) -> Entity:
+        """Return a transient row as the constructor of the entity makes it, with the values of a body."""
+        row = object.__new__(self.entity)
+        content = row.__dict__
+        content["_sa_instance_state"] = self.manager._state_constructor(row, self.manager)
+        content.update(self.fields)
+        content.update({name: values[name] for name in self.of_body} if self.has_other_fields else values)
+        for name, factory in self.factories:
+            content[name] = factory()
+        SET(row, "__pydantic_fields_set__", set(self.of_body))  # these three as SQLModel's `__new__`
+        SET(row, "__pydantic_extra__", None)
+        SET(row, "__pydantic_private__", None)
+        return row
+
+
+@cache
+def template_of(entity: type[Entity], body: type[Body]) -> RowTemplate | None:
+    """Return the template of rows of an entity; None if bodies of this class need a second validation."""
+    defaults = defaults_of(entity, body)
+    if defaults is None:
+        return None
+    constants = {name: field.default for name, field in entity.model_fields.items() if is_constant(field)}
+    of_body = frozenset(name for name, factory in defaults.items() if factory is None)
+    factories = [(name, make) for name, make in defaults.items() if make is not None and name not in constants]
+    fields = {name: constants.get(name) for name in defaults}
+    has_other_fields = not of_body >= body.model_fields.keys()
+    return RowTemplate(entity, manager_of_class(entity), fields, factories, of_body, has_other_fields)
+
+
 Defaults = Mapping[str, Callable[[], Any] | None]
 """The fields of an entity, each with the factory of its default, or None if the value is in the body."""
 
 
-def new_row(entity: type[Entity], defaults: Defaults, values: Mapping[str, Any]) -> Entity:
-    """Return a transient row as the constructor of the entity makes it, with the values of a body."""
-    mapping = mapping_of(entity)
-    assert mapping is not None
-    row: Entity = entity.__new__(entity)
-    content = row.__dict__
-    content["_sa_instance_state"] = mapping.manager._state_constructor(row, mapping.manager)
-    for name, factory in defaults.items():
-        content[name] = values[name] if factory is None else factory()
-    object.__setattr__(row, "__pydantic_fields_set__", defaults.keys() & values.keys())
-    return row
-
-
-@cache
 def defaults_of(entity: type[Entity], body: type[Body]) -> Defaults | None:
     """Return the fields of an entity with their defaults; None if bodies of this class need a second validation."""
     if mapping_of(entity) is None or inspect(entity).validators or not has_same_rules(entity, body):
@@ -128,11 +160,16 @@ def is_of_pydantic(rule: object) -> bool:
 
 def default_factory(field: Any) -> Callable[[], Any]:
     """Return a function that returns the default of a field: for each row a deep copy if it is mutable, as pydantic."""
+    if is_constant(field):
+        return lambda: field.default
     factory: Any = field.default_factory
-    if factory not in (None, PydanticUndefined):
-        made: Callable[[], Any] = factory
-        return made
-    return (lambda: field.default) if is_hashable(field.default) else partial(deepcopy, field.default)
+    made: Callable[[], Any] = partial(deepcopy, field.default) if factory in (None, PydanticUndefined) else factory
+    return made
+
+
+def is_constant(field: Any) -> bool:
+    """Return whether rows may share the default of a field."""
+    return field.default_factory in (None, PydanticUndefined) and is_hashable(field.default)
 
 
 def is_hashable(value: object) -> bool:
@@ -153,8 +190,9 @@ def has_same_rules(entity: type[Entity], body: type[Body]) -> bool:
     is_configured = any(entity.model_config.get(name) != body.model_config.get(name) for name in settings)
     has_plain_init = manager_of_class(entity).original_init is Entity.__init__
     has_plain_fields = entity.__setattr__ is Entity.__setattr__ and entity.__pydantic_post_init__ is None
+    has_plain_new = entity.__new__ is SQLModel.__new__
     has_plain_validate = cast("Any", entity.model_validate).__func__ is cast("Any", Entity.model_validate).__func__
-    is_plain = has_plain_init and has_plain_validate and has_plain_fields
+    is_plain = has_plain_init and has_plain_new and has_plain_validate and has_plain_fields
     return not has_validators and not is_configured and is_plain
 
 

@@ -53,7 +53,8 @@ class EntityCreation(Creation[Any]):
                 self.elements = {other: element for other, element in self.elements.items() if other != index}
             else:
                 self.prepared[index] = row
-                row.id = self.ids.get(index, row.id)
+                if index in self.ids:
+                    row.id = self.ids[index]
 
     def _row_of(self, element: Any) -> Entity | Problem:
         try:
