@@ -14,13 +14,26 @@ from sqlalchemy.orm import Mapper, RelationshipProperty
 DEFAULT_PASSIVE_DELETES = "kit.default_passive_deletes"
 """The key in `info` of a relationship whose `passive_deletes` is to be set if it is a collection."""
 
+WITHOUT_TABLE = (
+    "Write `table=True` in it; `registry` belongs into a base class without a table, as in "
+    "`class Base(SQLModel, registry=REGISTRY)`, because SQLModel makes a class with `registry` abstract."
+)
+"""How to give a class a table that has none."""
+
 
 def complete(relationships: Mapping[str, Any]) -> None:
     """Add the defaults to SQLModel's relationships by name, before it creates SQLAlchemy's."""
-    for info in relationships.values():
+    for name, info in relationships.items():
         if info.sa_relationship is None:
+            refuse_unmapped_link(name, info.link_model)
             given = dict(info.sa_relationship_kwargs or {})
             info.sa_relationship_kwargs = {"lazy": "raise"} | _deletes(info, given) | given
+
+
+def refuse_unmapped_link(name: str, link: Any) -> None:
+    """Raise a TypeError if the `link_model` of a relationship has no table."""
+    if link is not None and inspect(link, raiseerr=False) is None:
+        raise TypeError(f"{name}: link_model={link.__name__} has no table. {WITHOUT_TABLE}")
 
 
 def _deletes(info: Any, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,10 +8,13 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.routing import APIRoute
 from sqlalchemy import Enum
+from sqlmodel import SQLModel
 
 from kit.auth.ownership_checks import ownership_errors
 from kit.auth.permissions import Who
+from kit.database.absent import models
 from kit.models.entities import known_tables
+from kit.models.relationships import WITHOUT_TABLE
 from kit.openapi.operation_ids import function_of, id_of_method
 from kit.server.route_checks import CHECKS
 from kit.server.route_tables import permission_of
@@ -45,6 +48,7 @@ def startup_errors(
     errors += required_rows(entries)
     errors += native_enums()
     errors += schemas_of_tables()
+    errors += abstract_tables()
     errors += ignored_on_sqlite() if is_sqlite else ()
     return list(dict.fromkeys(errors))
 
@@ -122,6 +126,13 @@ def schemas_of_tables() -> Iterator[str]:
                 f"{table.fullname} is in the schema {table.schema!r}, which SQLite does not have: leave `schema` out; "
                 "on PostgreSQL, `ALTER ROLE … SET search_path` chooses the schema of all tables."
             )
+
+
+def abstract_tables() -> Iterator[str]:
+    """Yield an error for each class with `table=True` that has no table, because it has `registry` too."""
+    for model in models(SQLModel):
+        if model.model_config.get("table") and vars(model).get("__abstract__"):
+            yield f"{model.__module__}.{model.__name__} has no table. {WITHOUT_TABLE}"
 
 
 def shared_operation_ids(entries: Iterable[Entry]) -> Iterator[str]:

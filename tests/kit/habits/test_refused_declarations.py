@@ -24,11 +24,11 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.orm import registry
-from sqlmodel import Field, SQLModel, select
+from sqlmodel import Field, Relationship, SQLModel, select
 from sqlmodel import Session as SyncSession
 
 from kit import Entity
-from kit.server.checks import schemas_of_tables, startup_errors
+from kit.server.checks import abstract_tables, schemas_of_tables, startup_errors
 from kit.server.sqlite_checks import ignored_on_sqlite
 from tests.kit.habits.test_kinds_of_tables import HabitLamp
 
@@ -190,6 +190,17 @@ def test_a_column_with_the_name_of_one_that_every_table_has_is_refused(name: str
             },
             table=True,
         )
+
+
+def test_a_table_with_a_registry_of_its_own_is_refused() -> None:
+    class Loose(SQLModel, table=True, registry=registry()):
+        id: int = Field(primary_key=True)
+
+    with pytest.raises(TypeError, match=r"houses: link_model=Loose has no table\. Write `table=True` in it"):
+        METACLASS("Street", (RefusedEntity,), {"__module__": __name__, "houses": Relationship(link_model=Loose)})
+    (error,) = [error for error in abstract_tables() if ".Loose" in error]
+    assert error.partition(". ")[0] == f"{__name__}.Loose has no table"
+    Loose.model_config["table"] = False  # other tests start services
 
 
 def test_a_table_in_a_schema_is_refused() -> None:
