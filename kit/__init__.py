@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING, Any
 import kit.importing  # before the other modules, which take less time then
 import kit.propagators  # noqa: F401  before FastAPI
 from kit.auth.authentication import Authenticator
+from kit.auth.issuers import IssuerTokens
 from kit.auth.login_limits import LoginLimits
 from kit.auth.owner_fields import Absent, Owner
 from kit.auth.passwords import Password, hashed, verified
 from kit.auth.permissions import Who, forbidden, unauthenticated
-from kit.auth.tokens import Claims, Tokens
+from kit.auth.tokens import Claims, Tokens, Verifier
 from kit.database.databases import Database
 from kit.database.retry import READ_SECONDS, WRITE_SECONDS, retried
 from kit.deprecations import deprecated_name
@@ -95,6 +96,7 @@ __all__ = [
     "Ids",
     "IfMatch",
     "InvalidElement",
+    "IssuerTokens",
     "JSONInteger",
     "Layers",
     "ListQuery",
@@ -127,6 +129,7 @@ __all__ = [
     "UUIDRead",
     "Updated",
     "Username",
+    "Verifier",
     "Who",
     "YesNo",
     "allowing",

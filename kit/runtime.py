@@ -24,7 +24,7 @@ class Runtime:
     """
 
     database: Database
-    authenticator: Authenticator
+    authenticator: Authenticator[Any]
     login_limits: LoginLimits
     secrets: Sequence[bytes]
     max_body_size: int = 2**20

@@ -2,31 +2,33 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
+from typing import Generic, TypeVar
 
 from starlette.requests import HTTPConnection
 
 from kit.auth.embedding import FOR_OWNERS, NO_ENTITIES
 from kit.auth.permissions import Who, forbidden, unauthenticated
-from kit.auth.tokens import Claims, Tokens
+from kit.auth.tokens import Tokens, Verifier
 from kit.http.principals import ANONYMOUS, CURRENT_PRINCIPAL, SUPERUSER, UNDETERMINED, UNRESTRICTED, Principal
 from kit.models.entities import Entity
 
-FindPrincipal = Callable[[HTTPConnection, Claims], Awaitable[Principal | None]]
+C = TypeVar("C")
+FindPrincipal = Callable[[HTTPConnection, C], Awaitable[Principal | None]]
 MAX_KNOWN = 10_000
 PRINCIPAL = "kit.principal"
 """The key in the ASGI scope of the principal of the request; None without a token."""
 
 
 @dataclass(frozen=True)
-class Authenticator:
+class Authenticator(Generic[C]):
     """Determines the principal of a request. `is_required`: whether operations need a token (`REQUIRE_AUTH`).
 
-    `find` loads the principal that a token's claims name. It returns None if the token was revoked.
+    `find` loads the principal that the claims of a verified token name. It returns None if the token was revoked.
     """
 
     is_required: bool
-    tokens: Tokens
-    find: FindPrincipal
+    verifier: Verifier[C]
+    find: FindPrincipal[C]
     known_callers: dict[bytes, int] = field(default_factory=dict)
     """The user id by `Authorization` header, for headers that were valid at their last check.
 
@@ -34,6 +36,13 @@ class Authenticator:
     """
     for_owners: set[type[Entity]] = field(default_factory=set)
     """The entities whose rows only their owners and superusers may read."""
+
+    @property
+    def tokens(self) -> Tokens:
+        """The tokens that this service issues. Raises a TypeError if they are those of another issuer."""
+        if not isinstance(self.verifier, Tokens):
+            raise TypeError("The tokens are those of another issuer: remove the login from the resources.")
+        return self.verifier
 
     async def admit(self, connection: HTTPConnection, who: Who) -> None:
         """Determine the principal of the request. Raises a 401 or 403 if it lacks the permission `who`."""
@@ -64,8 +73,8 @@ class Authenticator:
         scheme, _, token = credentials.decode("latin-1").partition(" ")
         if scheme.lower() != "bearer":
             return None
-        claims = self.tokens.read(token.strip())
-        principal = await self.find(connection, claims) if claims else None
+        claims = await self.verifier.verify(token.strip())
+        principal = None if claims is None else await self.find(connection, claims)
         if principal is None or credentials not in self.known_callers:
             self._note(credentials, principal)
         if principal is None and self.is_required and who is not Who.ANYONE:

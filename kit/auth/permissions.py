@@ -40,7 +40,7 @@ class Permissions:
         return self.change
 
 
-def unauthenticated(detail: str = "A valid token is needed: see POST /auth/token.") -> Problem:
+def unauthenticated(detail: str = "A valid token is needed.") -> Problem:
     """Return a 401 with `WWW-Authenticate: Bearer` (RFC 6750)."""
     return Problem(401, detail, kind="unauthenticated", headers={"WWW-Authenticate": "Bearer"})
 

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import jwt
 
@@ -24,6 +24,15 @@ LEEWAY = 5
 MAX_KNOWN = 5_000
 """The maximum number of cached tokens, about 3 MiB. Beyond it, the oldest is dropped."""
 REQUIRED = ["iss", "aud", "exp", "iat", "jti", "sub", "gen"]
+C = TypeVar("C")
+C_co = TypeVar("C_co", covariant=True)
+
+
+class Verifier(Protocol[C_co]):
+    """Verifies bearer tokens: those that this service issues (`Tokens`), or those of an issuer (`IssuerTokens`)."""
+
+    async def verify(self, token: str) -> C_co | None:
+        """Return the claims of a token; None if it is not valid. Raises a Problem if this is not known at present."""
 
 
 @dataclass(frozen=True)
@@ -37,12 +46,30 @@ class Claims:
     generation: int
 
 
-class Verified(NamedTuple):
+class Verified(NamedTuple, Generic[C]):
     """The claims of a token with a valid signature, and when its validity begins and ends (Unix time, seconds)."""
 
-    claims: Claims
+    claims: C
     begin: float
     end: float
+
+
+class VerifiedTokens(dict[str, Verified[C]]):
+    """A cache of tokens with a valid signature. Beyond `MAX_KNOWN`, the oldest is dropped."""
+
+    def current(self, token: str) -> C | None:
+        """Return the claims of a cached token that is valid now; None if there is none."""
+        known, moment = self.get(token), time.time()
+        if known is not None and known.begin - LEEWAY <= moment < known.end + LEEWAY:
+            return known.claims
+        return None
+
+    def store(self, token: str, claims: C, content: Mapping[str, Any]) -> None:
+        """Store the claims of a token. `content` is its payload, with `exp`, and perhaps `iat` and `nbf`."""
+        begin = max(int(content.get("iat", 0)), int(content.get("nbf", 0)))
+        self[token] = Verified(claims, begin, int(content["exp"]))
+        if len(self) > MAX_KNOWN:
+            del self[next(iter(self))]
 
 
 def claims_of(content: Mapping[str, Any]) -> Claims | None:
@@ -63,7 +90,7 @@ class Tokens:
     """The time from `iat` to `exp`."""
     issuer: str = ""
     """The issuer (`iss`) of tokens. By default, it is the audience."""
-    _known: dict[str, Verified] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _known: VerifiedTokens[Claims] = field(default_factory=VerifiedTokens, init=False, repr=False, compare=False)
 
     def issue(self, claims: Claims) -> str:
         issued = now()
@@ -78,18 +105,20 @@ class Tokens:
 
     def read(self, token: str) -> Claims | None:
         """Return the claims of a token; None if it is forged, expired, not valid yet, or for another audience."""
-        known, moment = self._known.get(token), time.time()
-        if known is not None and known.begin - LEEWAY <= moment < known.end + LEEWAY:
-            return known.claims
+        known = self._known.current(token)
+        if known is not None:
+            return known
         content = self._verified(token)
         claims = None if content is None else claims_of(content)
         if content is None or claims is None:
             self._known.pop(token, None)
             return None
-        self._known[token] = Verified(claims, max(int(content["iat"]), int(content.get("nbf", 0))), int(content["exp"]))
-        if len(self._known) > MAX_KNOWN:
-            del self._known[next(iter(self._known))]
+        self._known.store(token, claims, content)
         return claims
+
+    async def verify(self, token: str) -> Claims | None:
+        """Return the claims of a token, as `read` does."""
+        return self.read(token)
 
     def _verified(self, token: str) -> Mapping[str, Any] | None:
         """Return the payload of a token; None if no secret verifies its signature, or if it is not valid now."""

@@ -29,9 +29,14 @@ from kit.openapi.simplification import keep_to_version, simplify
 from kit.openapi.values import NONE
 
 OAUTH2: Json = {"type": "oauth2", "flows": {"password": {"tokenUrl": "auth/token", "scopes": {}}}}
+LOGIN = "/auth/token"
+"""The path of the login that Swagger's Authorize button uses, if the service has one."""
 SCHEMES: Json = {
     "Token": OAUTH2 | {"description": "Log in with a username and a password."},
     "Bearer": {"type": "http", "scheme": "bearer", "description": "A token that `POST /auth/token` has issued."},
+}
+WITHOUT_LOGIN: Json = {
+    "Bearer": {"type": "http", "scheme": "bearer", "description": "A token of the issuer that this service accepts."}
 }
 VALIDATION_ERRORS: Json = {
     "ValidationError": utils.validation_error_definition,
@@ -41,7 +46,6 @@ INVALID = "#/components/schemas/HTTPValidationError"
 THIS_SERVER: Json = {"url": "/", "description": "This service."}
 UNTAGGED = "default"
 """The tag of operations without a tag: the name that documentation pages and client generators use for them."""
-SECURITY: list[Json] = [{"Token": []}, {"Bearer": []}]
 
 
 def complete(document: Json) -> Json:
@@ -54,13 +58,14 @@ def complete(document: Json) -> Json:
         return document
     components = document.setdefault("components", {})
     components.setdefault("schemas", {})
-    components["securitySchemes"] = components.get("securitySchemes", {}) | SCHEMES
+    schemes = SCHEMES if LOGIN in document["paths"] else WITHOUT_LOGIN
+    components["securitySchemes"] = components.get("securitySchemes", {}) | schemes
     for _, operation in operations(document):
         operation["tags"] = operation.get("tags") or [UNTAGGED]
     tables = tables_of_tags(document, hints)
     document["tags"] = tags(document, hints)
     document.setdefault("servers", [THIS_SERVER])
-    document.setdefault("security", SECURITY)
+    document.setdefault("security", [{name: []} for name in schemes])
     add_problem(document)
     separate_ids(document)
     for method, operation in operations(document):

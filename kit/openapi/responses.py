@@ -12,7 +12,7 @@ TAG = '(W/)?"[!#-~]*"'
 """An entity tag, as a regular expression of JSON Schema (RFC 9110, section 8.8.3)."""
 FAILURES = {
     400: ("malformed-body", "The body is not JSON: Expecting value at character 0."),
-    401: ("unauthenticated", "A valid token is needed: see POST /auth/token."),
+    401: ("unauthenticated", "A valid token is needed."),
     403: ("forbidden", "You may not do this."),
     404: ("not-found", "The resource does not exist."),
     408: ("request-timeout", "The body has to arrive with 16384 bytes per second."),

@@ -38,12 +38,13 @@ def small_service(
     public: Collection[str] = (),
     auth: bool = True,
     database: Database | None = None,
+    authenticator: Authenticator[Any] | None = None,
     **options: Any,
 ) -> Service:
-    """Return a service with these routers. The default database is in memory."""
+    """Return a service with these routers. The default database is in memory, and the tokens are `TOKENS`."""
     limits = LoginLimits("memory://", per_account=10, per_address=100, window=60)
     database = database or Database(make_url("sqlite+aiosqlite://"))
-    runtime = Runtime(database, Authenticator(auth, TOKENS, find), limits, [KEY])
+    runtime = Runtime(database, authenticator or Authenticator(auth, TOKENS, find), limits, [KEY])
     return Service(runtime, title="Small", routers=routers, public=OWN.union(public), **options)
 
 

@@ -16,7 +16,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel, Field
 from starlette.responses import PlainTextResponse
 
-from kit import Changes, IfMatch, ListQuery, Read, Service, Session, allowing
+from kit import Changes, IfMatch, ListQuery, Read, Service, Session, Who, allowing
 from kit.models.json_values import CLOCK, DURATION
 from kit.openapi import __main__ as command
 from kit.openapi.examples import example_of
@@ -294,9 +294,16 @@ def test_public_operations_say_that_they_need_no_token_and_others_which() -> Non
     document = bookshop_service().openapi()
     assert document["paths"]["/members/"]["post"]["security"] == []
     assert "security" not in document["paths"]["/members/"]["get"]
+    assert document["security"] == [{"Bearer": []}]
+    assert document["components"]["securitySchemes"]["Bearer"]["scheme"] == "bearer"
+
+
+def test_a_service_with_a_login_says_where_it_is() -> None:
+    router = APIRouter(prefix="/auth", route_class=allowing(create=Who.MEMBERS))
+    router.add_api_route("/token", lambda: None, methods=["POST"])
+    document = small_service(router).openapi()
     assert document["security"] == [{"Token": []}, {"Bearer": []}]
-    schemes = document["components"]["securitySchemes"]
-    assert (schemes["Token"]["type"], schemes["Bearer"]["scheme"]) == ("oauth2", "bearer")
+    assert document["components"]["securitySchemes"]["Token"]["flows"]["password"]["tokenUrl"] == "auth/token"
 
 
 def test_sort_is_a_text_whose_pattern_names_the_fields() -> None:
