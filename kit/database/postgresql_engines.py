@@ -12,7 +12,7 @@ from kit.auth.read_only_sessions import refuse_hidden_write
 from kit.database import hosts
 from kit.database.engines import Engines, Pool, name_origin
 from kit.database.errors import ASYNCPG_ERRORS, POOLER_HINT, DriverFailure, meaning_of, with_origin
-from kit.database.failed_transactions import refuse_failed_commits
+from kit.database.failed_transactions import refuse_failed_transactions
 from kit.database.failover import FollowedPrimary
 from kit.database.integer_values import round_values
 from kit.database.poolers import begin_with, is_pooled, warn_of_pooler
@@ -75,7 +75,7 @@ def postgres_engines(url: URL, pool: Pool) -> Engines:
         warn_of_pooler(engine)
     event.listen(engine.sync_engine, "handle_error", leave_read_only_server)
     event.listen(engine.sync_engine, "handle_error", name_origin)
-    refuse_failed_commits(engine.sync_engine)
+    refuse_failed_transactions(engine.sync_engine)
     refuse_ending_texts(engine.sync_engine)
     reader = engine.execution_options(isolation_level="AUTOCOMMIT")
     event.listen(reader.sync_engine, "before_cursor_execute", refuse_hidden_write)

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from kit.database import sqlite_texts
 from kit.database.engines import Engines, Pool, name_origin
-from kit.database.failed_transactions import refuse_failed_commits
+from kit.database.failed_transactions import refuse_failed_transactions
 from kit.database.integer_values import round_values
 from kit.database.references import name_reference
 from kit.database.sqlite_file import SQLiteFile
@@ -30,8 +30,8 @@ def sqlite_engines(url: URL, pool: Pool) -> Engines:
     in_memory = url.database in (None, "", ":memory:")
     pragmas = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")
     writer = sqlite_engine(url, pool, size=1, pragmas=pragmas)
-    event.listen(writer.sync_engine, "begin", begin_immediate)
-    refuse_failed_commits(writer.sync_engine)
+    refuse_failed_transactions(writer.sync_engine)
+    event.listen(writer.sync_engine, "begin", begin_immediate)  # after a failed statement was forgotten
     refuse_ending_texts(writer.sync_engine)
     event.listen(writer.sync_engine, "handle_error", name_reference)
     event.listen(writer.sync_engine, "handle_error", end_failed_commit)

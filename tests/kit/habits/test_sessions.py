@@ -587,6 +587,26 @@ async def test_a_transaction_with_a_failed_statement_is_not_committed_unless_a_s
         assert ((await client.post(f"/{way}")).status_code, await names()) == (status, stored)
 
 
+async def test_after_a_failed_statement_further_ones_are_refused_until_it_is_undone(
+    router: APIRouter, serve: Any, names: Any
+) -> None:
+    @router.post("/items")
+    async def write(session: Session) -> str:
+        session.add(HabitItem(name="kept"))
+        await session.flush()
+        await session.execute(text("SAVEPOINT one"))
+        with suppress(DBAPIError):
+            await session.execute(text("SELECT nonsense"))
+        for reading in (select(HabitItem), text("SELECT 1")):
+            with pytest.raises(DBAPIError, match="has failed before this one"):
+                await session.execute(reading)
+        await session.execute(text(" rollback to one"))
+        return str(await session.scalar(text("SELECT 1")))
+
+    client = await serve(router)
+    assert ((await client.post("/items")).json(), await names()) == ("1", ["kept"])
+
+
 async def test_a_session_that_reads_goes_on_after_a_failed_statement(router: APIRouter, serve: Any) -> None:
     @router.get("/")
     async def count(session: ReadSession) -> int:
