@@ -98,13 +98,26 @@ def unwatched(project: Path) -> list[str]:
     return [str(path) for path in folders if path.name.startswith(".") or path.name == "tests"]
 
 
-def application_starts() -> bool:
-    """Return whether another process can import the application. Its error is in the output.
+TRIAL = """
+import asyncio, sys
+sys.path.insert(0, sys.argv[1])
+import main
 
-    uvicorn would start workers that end with an error again and again.
+async def start():
+    async with main.app.router.lifespan_context(main.app):
+        pass
+
+asyncio.run(start())
+"""
+"""A program that starts the application and ends it."""
+
+
+def application_starts() -> bool:
+    """Return whether the application starts in another process, which runs its lifespan. Its error is in the output.
+
+    If workers fail at their start, uvicorn ends with the status 0; if earlier, it starts others again and again.
     """
-    program = f"import sys; sys.path.insert(0, {str(HERE)!r}); import main"
-    return subprocess.run([sys.executable, "-c", program], check=False).returncode == 0  # noqa: S603  own code
+    return subprocess.run([sys.executable, "-c", TRIAL, str(HERE)], check=False).returncode == 0  # noqa: S603  own code
 
 
 def main() -> str | None:
@@ -115,10 +128,10 @@ def main() -> str | None:
         return refused
     sys.stdout.write("".join(f"{line}\n" for line in remarks(server, settings)))
     sys.stdout.flush()
+    os.environ["WEB_CONCURRENCY"] = str(server.workers)  # tells each worker how many there are
     if server.workers > 1 and not application_starts():
         return "The application cannot start, for the reason above."
     configure_logging(as_json=not settings.in_development, level=settings.log_level, levels=settings.levels)
-    os.environ["WEB_CONCURRENCY"] = str(server.workers)  # tells each worker how many there are
     options: dict[str, Any] = {"workers": server.workers, "timeout_worker_healthcheck": HEALTH_SECONDS}
     if server.reloads(settings):
         os.environ.setdefault("SHUTDOWN_DELAY", "0")  # a reload needs no time for load balancers

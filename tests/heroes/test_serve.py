@@ -32,6 +32,8 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
         monkeypatch.setenv(name.upper(), "")
         monkeypatch.delenv(name.upper())
     monkeypatch.setenv("PORT", str(free_port()))
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path}/serve.db")
+    monkeypatch.setenv("DEMO_DATA", "false")
     return given
 
 
@@ -55,10 +57,27 @@ def test_without_reloading_the_server_has_workers(
     assert (run["workers"], "reload" in run) == (workers, False)
 
 
+RAISING = 'raise TypeError("A route lacks this: write that.")'
+LIFESPAN = f"""
+from fastapi import FastAPI
+
+async def lifespan(app):
+    {RAISING}
+    yield
+
+app = FastAPI(lifespan=lifespan)
+"""
+
+
+@pytest.mark.parametrize("program", [RAISING, LIFESPAN], ids=["import", "lifespan"])
 def test_workers_of_an_application_that_cannot_start_are_not_started(
-    run: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    run: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    program: str,
 ) -> None:
-    (tmp_path / "main.py").write_text('raise TypeError("A route lacks this: write that.")\n')
+    (tmp_path / "main.py").write_text(program)
     monkeypatch.setattr(serve, "HERE", tmp_path)
     monkeypatch.setenv("WORKERS", "2")
     assert serve.main() == "The application cannot start, for the reason above."
