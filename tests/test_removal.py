@@ -213,6 +213,12 @@ def test_the_command_says_why_nothing_was_removed(monkeypatch: pytest.MonkeyPatc
             "from shop.a import A\ndef f():\n    for x in y:\n        use(x)\n        yield A(x)\n    yield 1",
             "def f():\n    yield 1",
         ),
+        ("from shop.a import A\nB = 1\nwhile B:\n    A()\n    await c.sleep(1)\nuse(B)", "B = 1\nuse(B)"),
+        (
+            "from shop.a import A\nclass C:\n    def f(self):\n        A()\n    def g(self):\n        self.f()\n"
+            "        use()",
+            "class C:\n    def g(self):\n        use()",
+        ),
     ],
 )
 def test_what_depends_on_a_removed_module_is_pruned(before: str, after: str) -> None:

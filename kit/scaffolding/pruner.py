@@ -41,7 +41,7 @@ class Pruner:
     edits: list[Edit] = field(default_factory=list)
 
     def block(self, body: list[ast.stmt]) -> bool:
-        """Prune the statements of a block. Returns whether any are left besides docstrings."""
+        """Prune the statements of a block. Returns whether any are left besides docstrings and pauses."""
         was_removed, is_left = False, False
         for node in body:
             if is_text(node):
@@ -49,7 +49,7 @@ class Pruner:
                     self.edits.append(self.source.of_statement(node))
                 continue
             was_removed = self.statement(node)
-            is_left = is_left or not was_removed
+            is_left = is_left or not (was_removed or is_pause(node))
         return is_left
 
     def statement(self, node: ast.stmt) -> bool:
@@ -89,7 +89,7 @@ class Pruner:
         self.lost -= self.own_names(node)
         if is_lost or not self.block(node.body) or self.returns_lost(node) or self.has_lost_yields(node):
             del self.edits[edits:]
-            self.lost = {*before, node.name}
+            self.lost = {*before, f"self.{node.name}" if is_method(node) else node.name}
             return self.remove(node)
         if not isinstance(node, ast.ClassDef):
             self.lost = before  # names that are lost inside are not lost outside
@@ -175,8 +175,8 @@ class Pruner:
         return parameters | {name for part in node.body for name in bound(part)}
 
     def is_lost(self, node: ast.AST) -> bool:
-        if isinstance(node, ast.Name):
-            return node.id in self.lost
+        if isinstance(node, ast.Name | ast.Attribute):
+            return ast.unparse(node) in self.lost
         is_text = isinstance(node, ast.Constant) and isinstance(node.value, str)
         return is_text and self.paths is not None and self.paths.match(str(node.value)) is not None  # type: ignore[attr-defined]  # it is a text
 
@@ -196,8 +196,19 @@ class Pruner:
         return outside.visit(ast.parse(ast.unparse(node)) if not isinstance(node, ast.expr) else expression(node))  # type: ignore[no-any-return]  # a node
 
 
+def is_method(node: Definition) -> bool:
+    """Return whether a definition is a method, which is lost as `self.name`."""
+    return not isinstance(node, ast.ClassDef) and [argument.arg for argument in node.args.args[:1]] == ["self"]
+
+
 def is_text(node: ast.stmt) -> bool:
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+def is_pause(node: ast.stmt) -> bool:
+    """Return whether a statement only waits, as `await asyncio.sleep(1)`."""
+    call = node.value.value if isinstance(node, ast.Expr) and isinstance(node.value, ast.Await) else None
+    return isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr == "sleep"
 
 
 def is_unpacking(node: ast.stmt) -> bool:

@@ -24,7 +24,10 @@ HELP = (
     "Write `make remove RESOURCE=invoice`, with the name of a file of your resources, or with several names, as in "
     'RESOURCE="invoice,note".'
 )
-FIXES = ("check --quiet --fix-only --unsafe-fixes --select B007,F401,F841,PERF102,RUF059,I -", "format --quiet -")
+FIXES = (
+    "check --quiet --fix-only --unsafe-fixes --select B007,F401,F841,PERF102,RET504,RUF059,I -",
+    "format --quiet -",
+)
 
 
 @dataclass(frozen=True)

@@ -129,7 +129,7 @@ def deferred(serve: Serve, engine: str, database_url: str, request: pytest.Fixtu
 
 
 async def test_a_failed_commit_is_a_409_and_does_not_affect_other_requests(deferred: Server) -> None:
-    async def create(number: int) -> tuple[int, int]:
+    async def create(number: int) -> tuple[int, ...]:
         """Create a hero; every second one refers to a team that does not exist."""
         hero = {"name": "Deadpond", "secret_name": "Dive Wilson", "age": number}
         async with Client(deferred.port) as client:

@@ -24,7 +24,7 @@ numbers = count(1)
 
 
 async def read_again_and_again(port: int, address: str, end: float) -> set[int]:
-    statuses = set()
+    statuses: set[int] = set()
     async with Client(port, address) as client:
         while time.monotonic() < end:
             answer = await client.send("GET", f"/heroes/?limit=5&power={next(numbers)}")  # no two reads are identical
@@ -38,7 +38,7 @@ async def test_a_locked_table_does_not_starve_reads_of_others(serve: Serve, data
     server = serve()
     url = make_url(database_url)
     holder = await asyncpg.connect(host=str(url.query["host"]), user="postgres", database=url.database)
-    durations = []
+    durations: list[float] = []
     async with holder.transaction(), Client(server.port) as client:
         await holder.execute("LOCK TABLE hero IN ACCESS EXCLUSIVE MODE")
         end = time.monotonic() + SECONDS
