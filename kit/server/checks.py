@@ -16,6 +16,7 @@ from kit.database.absent import models
 from kit.models.entities import known_tables
 from kit.models.relationships import WITHOUT_TABLE
 from kit.openapi.operation_ids import function_of, id_of_method
+from kit.server.privacy_checks import embedded_for_others
 from kit.server.route_checks import CHECKS
 from kit.server.route_tables import permission_of
 from kit.server.routes import Entry
@@ -46,6 +47,7 @@ def startup_errors(
     errors += ignored_event_handlers(router)
     errors += ownership_errors()
     errors += required_rows(entries)
+    errors += embedded_for_others(entries, public, closed)
     errors += native_enums()
     errors += schemas_of_tables()
     errors += abstract_tables()

@@ -1,5 +1,6 @@
 """Startup checks of owners and private fields: find rows without owners, and values shown to the wrong users."""
 
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
@@ -24,7 +25,7 @@ from kit.query.list_query import ListQuery
 from kit.query.shown_values import Path, attributes_behind, paths_of
 from kit.server.annotations import models_in, returned_by
 from kit.server.relation_checks import entities_of
-from kit.server.route_tables import query_variants_of, tables_returned_by
+from kit.server.route_tables import permission_of, query_variants_of, tables_returned_by
 from kit.server.routes import Entry
 
 Shown = tuple[type[Any], type[BaseModel]]
@@ -104,6 +105,34 @@ def orders_by_private_fields(entry: Entry) -> Iterator[str]:
                 f"{entry.description} would reveal the values of {', '.join(sorted(names))}, a private field, by the "
                 f"order in {place}: sort by another field there, or write `Who.SUPERUSERS` in `allowing`."
             )
+
+
+def embedded_for_others(entries: Sequence[Entry], public: Collection[str], closed: Collection[str]) -> Iterator[str]:
+    """Yield an error for each read variant that only superusers may read, and that another route embeds for others.
+
+    A variant of its own, as of a user with two fields, is embedded on purpose.
+    """
+    permissions = {id(entry): permission_of(entry, public, closed) for entry in entries}
+    readers: defaultdict[type[BaseModel], set[Who]] = defaultdict(set)
+    for entry in entries:
+        for model in own_variants(entry) if entry.method == "GET" else ():
+            readers[model].add(permissions[id(entry)])
+    closed_variants = {model for model, who in readers.items() if who == {Who.SUPERUSERS}}
+    for entry in (entry for entry in entries if permissions[id(entry)] is not Who.SUPERUSERS):
+        shown = dict.fromkeys(model for _, model in shown_of(entry))
+        for model in (model for model in shown if model in closed_variants and model not in own_variants(entry)):
+            yield (
+                f"{entry.description} embeds {model.__name__}, which only superusers may read: write `read=` in "
+                f"`allowing` of its routes; or embed a variant of its own, with the fields that others may see."
+            )
+
+
+def own_variants(entry: Entry) -> Collection[type[BaseModel]]:
+    """Return the read variants that an operation responds with, not those within them."""
+    if not isinstance(entry.route, Operation):
+        return ()
+    given = [part for each in responses_of(entry) for part in shown_values.models_in(each)]
+    return [part for part in (*given, *(query.read for query in queries_of(entry))) if issubclass(part, Read)]
 
 
 def private_orders(entry: Entry) -> Iterator[tuple[str, Collection[str], type[Read]]]:

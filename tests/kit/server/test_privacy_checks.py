@@ -1,6 +1,7 @@
 """Owners and private fields: checks at start, and serialization by code that serves no request."""
 
 from asyncio import get_running_loop, to_thread
+from contextlib import nullcontext
 from contextvars import Context
 from typing import Annotated, Any, ClassVar
 
@@ -351,3 +352,52 @@ def test_a_table_that_is_no_entity_has_no_owners(handler: Any, method: str) -> N
     says = "is for owners, but Diary is not an `Entity`, so that its rows have none: write `class Diary(Entity"
     assert says in errors_of(handler, list[DiaryRead], Who.OWNERS, method=method)
     assert errors_of(handler, list[DiaryRead], Who.MEMBERS, method=method) == ""
+
+
+class CoinBrief(Read):
+    value: int
+
+
+class CoinsInChest(Read):
+    coins: list[CoinRead]
+
+
+def chest_query(variant: type[Read]) -> Any:
+    """Return a handler of chests with their coins."""
+    query = type("Chests", (ListQuery,), {"model": Chest, "read": ChestRead, "includes": {"coins": variant}})
+
+    async def chests_with_coins(query: Annotated[query, Depends()]) -> Any: ...  # type: ignore[valid-type]
+
+    return chests_with_coins
+
+
+class ChestRead(ChestBase, Read):
+    """A chest without its secret."""
+
+
+@pytest.mark.parametrize(
+    ("handler", "model", "readers", "is_refused"),
+    [
+        (chest_query(CoinRead), list[ChestRead], Who.SUPERUSERS, True),
+        (a_chest, CoinsInChest, Who.SUPERUSERS, True),
+        (chest_query(CoinRead), list[ChestRead], Who.MEMBERS, False),
+        (chest_query(CoinBrief), list[ChestRead], Who.SUPERUSERS, False),
+        (a_coin, list[CoinRead], Who.SUPERUSERS, False),
+    ],
+)
+def test_a_variant_that_only_superusers_read_is_not_embedded_for_others(
+    handler: Any, model: Any, readers: Who, is_refused: bool
+) -> None:
+    coins_only, chests = (
+        APIRouter(route_class=allowing(read=readers)),
+        APIRouter(route_class=allowing(read=Who.MEMBERS)),
+    )
+    coins_only.add_api_route("/coins/", a_coin, response_model=list[CoinRead])
+    chests.add_api_route("/chests/", handler, response_model=model)
+    service = small_service(coins_only, chests)
+    with (
+        pytest.raises(ValueError, match="embeds CoinRead, which only superusers may read")
+        if is_refused
+        else nullcontext()
+    ):
+        service.check_routes()
