@@ -11,6 +11,7 @@ import sys
 from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
 
+from httptools import HttpParserUpgrade
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
@@ -54,6 +55,8 @@ class BoundedConnection(HttpToolsProtocol):
     received = b""
     """The data that the parser reads at this moment."""
     is_in_head = has_begun = is_from_proxy = False
+    skips_body = resumes_body = False
+    """Whether the parser leaves out the body of this request because of its `Upgrade`, and whether it resumes there."""
     head_size = framing = body_size = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn declares it
@@ -113,12 +116,16 @@ class BoundedConnection(HttpToolsProtocol):
     # Callbacks of the parser
 
     def on_message_begin(self) -> None:
+        if self.resumes_body:
+            return
         self.has_begun = self.is_in_head = True
         self.head_size = self.framing = 0
         super().on_message_begin()
         self.scope[FROM_PROXY] = self.is_from_proxy  # type: ignore[literal-required]
 
     def on_url(self, url: bytes) -> None:
+        if self.resumes_body:
+            return
         super().on_url(url)
         if len(self.url) > self.max_head:
             self.refuse(LONG_TARGET)
@@ -133,6 +140,9 @@ class BoundedConnection(HttpToolsProtocol):
             self.refuse(LARGE_HEAD)
 
     def on_headers_complete(self) -> None:
+        if self.resumes_body:
+            self.resumes_body = False
+            return
         version = self.parser.get_http_version()
         fault = heads.fault_of(version, self.url, self.headers)
         if fault is not None:
@@ -143,6 +153,8 @@ class BoundedConnection(HttpToolsProtocol):
             self.expect_100_continue = False  # RFC 9110, section 10.1.1
         if self.url[:1] != b"/":
             self.use_origin_form()
+        if self.parser.should_upgrade() and not self._should_upgrade():
+            self.skips_body = bool(heads.framing_of(self.headers))
         super().on_headers_complete()
 
     def end_head(self) -> None:
@@ -160,6 +172,28 @@ class BoundedConnection(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         self.body_size += len(body)
         super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        if not self.skips_body:
+            super().on_message_complete()
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Ignore an `Upgrade` to anything but a supported WebSocket (RFC 9110, section 7.8).
+
+        uvicorn calls this after the head of such a request, whose body the parser leaves out and would read as the next
+        request. It resumes after a head that only describes the body.
+        """
+        upgrade = sys.exception()
+        assert isinstance(upgrade, HttpParserUpgrade)
+        rest = self.received[upgrade.args[0] :]
+        if self.skips_body:
+            self.skips_body, self.resumes_body = False, True
+            rest = b"POST / HTTP/1.1\r\n%b\r\n" % heads.framing_of(self.headers) + rest
+        if self._get_upgrade() == b"websocket":
+            super()._unsupported_upgrade_warning()
+        if rest:
+            self.received = rest
+            super().data_received(rest)
 
     def refuse(self, fault: Refusal) -> None:
         self.refused = fault

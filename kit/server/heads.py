@@ -26,6 +26,7 @@ MAX_AUTHORITY = 300
 MAX_PORT = 65_535
 DEFAULT_PORTS = {b"http": 80, b"https": 443}
 WATCHED = frozenset({b"host", b"transfer-encoding"})
+FRAMING_HEADERS = (b"content-length", b"transfer-encoding")
 START = re.compile(rb"[\r\n]*[!#$%&'*+.^_`|~0-9A-Za-z-]+ (?:(\S+) HTTP/(\d\.\d)\r?\n|\S*(?: [^\r\n]*)?\Z)")
 """The first line of a request, with its target and its HTTP version, or its beginning, without them."""
 Authority = tuple[bytes, int | None]
@@ -63,6 +64,11 @@ def is_address(text: bytes | None) -> bool:
         return text is None or IPv6Address(text.decode()) is not None
     except AddressValueError:
         return False
+
+
+def framing_of(headers: Sequence[Header]) -> bytes:
+    """Return the lines of the headers that describe the framing of a body; empty without a body."""
+    return b"".join(b"%b: %b\r\n" % header for header in headers if header[0] in FRAMING_HEADERS)
 
 
 def fault_of_host(version: str, target: bytes, hosts: Sequence[bytes]) -> Refusal | None:

@@ -52,6 +52,8 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["path"] == "/late":
         await request.body()
     content = "x" * LARGE if scope["path"] == "/large" else ",".join(request.headers)
+    if scope["path"] == "/body":
+        content = (await request.body()).decode()
     await PlainTextResponse(content)(scope, receive, send)
 
 
@@ -260,6 +262,35 @@ async def test_a_response_that_has_started_is_not_followed_by_another(piped: Pat
 async def test_a_connection_serves_several_requests(server: Server) -> None:
     answer = await server.send(START + b"\r\n", START + b"Connection: close\r\n\r\n", pause=SECONDS / 10)
     assert answer.count(b"HTTP/1.1 200") == 2
+
+
+UPGRADE = b"POST /body HTTP/1.1\r\nHost: test\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
+"""The head of a client that would rather use HTTP/2, as Java's and `curl --http2` send it."""
+LAST = START + b"Connection: close\r\n\r\n"
+
+
+@pytest.mark.parametrize("pause", [0, SECONDS / 10])
+@pytest.mark.parametrize(
+    ("framing", "body", "read"),
+    [
+        (b"Content-Length: 45\r\n", b"GET /inner HTTP/1.1\r\nHost: a\r\nX-Smuggled: 1\r\n", b"GET /inner"),
+        (b"Transfer-Encoding: chunked\r\n", b"4\r\nwhat\r\n1\r\n!\r\n0\r\nX-Trailer: 1\r\n\r\n", b"what!"),
+        (b"", b"", b""),
+    ],
+)
+async def test_the_body_of_a_request_with_an_upgrade_is_read(
+    server: Server, framing: bytes, body: bytes, read: bytes, pause: float
+) -> None:
+    parts = [UPGRADE, framing + b"\r\n", body[:5], body[5:], LAST]
+    answer = await server.send(*(parts if pause else [b"".join(parts)]), pause=pause)
+    first, second = answer.split(b"HTTP/1.1 200")[1:]
+    assert read in first
+    assert second.endswith(b"host,connection")
+
+
+async def test_a_websocket_that_is_not_supported_is_logged(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    await server.send(UPGRADE.replace(b"h2c", b"websocket") + b"\r\n" + LAST)
+    assert "Unsupported upgrade request." in caplog.messages
 
 
 @pytest.mark.parametrize(
