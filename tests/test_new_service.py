@@ -99,6 +99,22 @@ def test_nothing_in_a_new_service_refers_to_what_it_does_not_have(made: Path) ->
     assert "bench" not in help_text
 
 
+def test_the_pages_of_a_new_service_name_only_tests_and_commands_that_it_has(made: Path) -> None:
+    pages = {page: text for page, text in texts(made).items() if page.startswith("docs/")}
+    helped = subprocess.run(["make", "-s"], cwd=made, capture_output=True, text=True, check=True).stdout  # noqa: S607
+    commands = set(re.findall(r"make [a-z-]+", helped))
+    source = "".join(text for name, text in texts(made).items() if name.startswith("tests/"))
+    for page, text in pages.items():
+        assert set(re.findall(r"`(make [a-z-]+)[ `]", text)) <= commands, page
+        assert [name for name in re.findall(r"`(tests/[\w/.]+)`", text) if not (made / name).exists()] == [], page
+        assert [name for name in re.findall(r"`(test_\w+)`", text) if f"def {name}(" not in source] == [], page
+
+
+def test_the_pages_of_a_new_service_keep_what_they_promise(made: Path) -> None:
+    assert "`make migration RENAME=user.full_name:name` renames a column" in (made / "docs/migrations.md").read_text()
+    assert "security" not in (made / "docs/permissions.md").read_text()
+
+
 def test_the_index_of_a_new_service_lists_only_its_own_pages(made: Path) -> None:
     items = re.findall(r"^- (.*)$", (made / "docs/README.md").read_text(), re.MULTILINE)
     pages = {path.name for path in (made / "docs").glob("*.md")} - {"README.md"}

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from kit.scaffolding.kit_files import kit_files
-from kit.scaffolding.pages import linked, removed_names, without_dead_links, without_rows
+from kit.scaffolding.pages import linked, removed_names, without_dead_links, without_removed
 from kit.scaffolding.project import Project
 from kit.scaffolding.project_files import files_of, is_below, options_of
 from kit.scaffolding.pruning import pruned
@@ -16,6 +16,8 @@ from kit.scaffolding.renaming import Renaming
 from kit.scaffolding.words import singular_of
 
 TARGET = re.compile(r"^([a-z][a-z-]*):(?!=)", re.MULTILINE)
+REVISIONS = "migrations/versions"
+"""The folder of the migrations, whose files are not copied: the new service has one of its own."""
 COMMAND = re.compile(r"\bmake ([a-z][a-z-]*)")
 
 
@@ -60,7 +62,7 @@ class Transfer:
     def copies(self, name: str) -> bool:
         """Return whether a file is copied. It does not decide on pictures: see `files`."""
         path = PurePosixPath(name)
-        if name == "README.md" or is_below(name, [*self.excluded, "migrations/versions"]):
+        if name == "README.md" or is_below(name, [*self.excluded, REVISIONS]):
             return False
         if path.parent == PurePosixPath(self.old):
             return path.stem not in self.removed
@@ -137,7 +139,7 @@ class Transfer:
             paths = self.removed_paths if name.startswith("tests/") else ()
             return self.renaming.code(pruned(text, self.removed_modules, paths))
         if name.endswith(".md"):
-            return self.renaming.text(without_rows(without_dead_links(name, text, set(copied)), self.removed_names))
+            return self.renaming.text(without_removed(without_dead_links(name, text, set(copied)), self.removed_names))
         return self.renaming.text(self.without_excluded(name, text))
 
     @cached_property
@@ -161,20 +163,28 @@ class Transfer:
     @cached_property
     def targets(self) -> set[str]:
         """The make targets of the new service."""
-        return {target for path in self.makefiles for target in TARGET.findall(path.read_text())}
+        folder = self.project.folder
+        copied = [path for path in self.makefiles if not is_below(path.relative_to(folder).as_posix(), self.excluded)]
+        return targets_in(copied)
 
     @property
     def makefiles(self) -> list[Path]:
-        """The makefiles that are copied."""
         folder = self.project.folder
-        found = [folder / "Makefile", *folder.glob("*/targets.mk"), *folder.glob("tests/*/targets.mk")]
-        return [path for path in found if not is_below(path.relative_to(folder).as_posix(), self.excluded)]
+        return [folder / "Makefile", *folder.glob("*/targets.mk"), *folder.glob("tests/*/targets.mk")]
 
     @cached_property
     def removed_names(self) -> set[str]:
-        """The files and folders that are not copied, and the names of the tests in them."""
-        folders = {f"{name}/" for name in self.excluded}
-        return removed_names(self.project.folder, files_of(self.project.folder), self.files) | folders
+        """The files and folders that are not copied, the names of the tests in them, and the commands that are missing.
+
+        A command has the form `make bench`.
+        """
+        folders = {f"{name}/" for name in self.excluded if name != REVISIONS}
+        commands = {f"make {target}" for target in targets_in(self.makefiles) - self.targets}
+        return removed_names(self.project.folder, files_of(self.project.folder), self.files) | folders | commands
+
+
+def targets_in(makefiles: Iterable[Path]) -> set[str]:
+    return {target for path in makefiles for target in TARGET.findall(path.read_text())}
 
 
 def is_picture(name: str) -> bool:

@@ -8,6 +8,7 @@ import pytest
 
 from kit.scaffolding import __main__ as command
 from kit.scaffolding.__main__ import main
+from kit.scaffolding.pages import without_dead_links, without_removed
 from kit.scaffolding.words import article_of, plural_of, singular_of
 
 pytestmark = pytest.mark.no_fast_path
@@ -391,3 +392,49 @@ def test_an_article_is_that_of_the_sound() -> None:
 def test_many_fields_are_counted_in_the_docstring(zoo: Path) -> None:
     fields = " ".join(f"a_field_with_a_long_name_{at}:int" for at in "abcd")
     assert '"""Cats: each has 4 fields."""' in written(zoo, NAME="cat", FIELDS=fields)
+
+
+def test_a_page_loses_what_it_says_about_missing_pages() -> None:
+    page = """# Title
+See [one](one.md) and [two](two.md#part)
+([three](two.md) has more). Other ([four](one.md)).
+
+- [Two](two.md): an item.
+- [One](one.md).
+
+| a | [two](two.md) |
+"""
+    assert (
+        without_dead_links("docs/page.md", page, {"docs/one.md"})
+        == """# Title
+See [one](one.md) and two. Other ([four](one.md)).
+
+- [One](one.md).
+
+| a | |
+"""
+    )
+
+
+def test_a_page_loses_what_it_says_about_missing_files_and_keeps_promises_whose_tests_are_missing() -> None:
+    page = """# Title
+
+`make bench` measures,
+for minutes.
+
+Other `code`.
+
+| promise | `kit/a.py` | `test_a`, `test_b`, `test_c` |
+| another | `kit/a.py` | `test_a` |
+| nothing | `kit/b.py` | `test_b` |
+"""
+    assert (
+        without_removed(page, {"make bench", "test_a", "test_c", "kit/b.py"})
+        == """# Title
+
+Other `code`.
+
+| promise | `kit/a.py` | `test_b` |
+| another | `kit/a.py` | |
+"""
+    )
