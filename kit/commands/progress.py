@@ -31,3 +31,7 @@ class Progress:
         self.to(self.total)
         self.out.write("\n" if self.out.isatty() else f"{self.name}: {self.total}\n")
         self.out.flush()
+
+    def note(self, text: str) -> None:
+        """Write a line after the end."""
+        self.out.write(f"{text}\n")

@@ -4,12 +4,16 @@ import json
 import random
 import re
 import secrets
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from functools import cached_property
+from ipaddress import ip_address
 from typing import Any, get_args, get_origin
+from uuid import UUID
 
 from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 from pydantic import BaseModel, ValidationError
@@ -99,13 +103,36 @@ def is_unique(column: Column[Any]) -> bool:
 
 
 def distinct(example: Any, number: int) -> Iterator[Any]:
-    """Yield a variation of a number or a date that no other row has. Texts are distinct as they are."""
-    if isinstance(example, int) and not isinstance(example, bool):
+    """Yield variations of a value other than a text that no other row has. Texts are distinct as they are."""
+    if isinstance(example, int | float) and not isinstance(example, bool):
         yield example + number
-    elif isinstance(example, str) and re.fullmatch(r"\d+(\.\d+)?", example):
-        yield str(Decimal(example) + number)
-    elif isinstance(example, str) and re.fullmatch(r"\d{4}-\d\d-\d\d", example):
-        yield date.isoformat(date.fromisoformat(example) - timedelta(days=number % DAYS))
+    elif isinstance(example, str) and (form := next((kind for kind in DISTINCT if kind.fullmatch(example)), None)):
+        with suppress(ValueError):  # a text that only looks like such a value
+            yield DISTINCT[form](example, number)
+
+
+def distinct_moment(text: str, number: int) -> str:
+    return (datetime.fromisoformat(text) - timedelta(minutes=number)).isoformat()
+
+
+def distinct_time(text: str, number: int) -> str:
+    """Return one of the 86,400 seconds of a day."""
+    moment = datetime.combine(date(2000, 1, 1), time.fromisoformat(text))
+    return (moment + timedelta(seconds=number)).time().isoformat()
+
+
+DISTINCT: dict[re.Pattern[str], Callable[[str, int], str]] = {
+    re.compile(r"\d+(\.\d+)?"): lambda text, number: str(Decimal(text) + number),
+    re.compile(r"\d{4}-\d\d-\d\d"): lambda text, number: str(date.fromisoformat(text) - timedelta(days=number % DAYS)),
+    re.compile(r"\d{4}-\d\d-\d\dT.*"): distinct_moment,
+    re.compile(r"\d\d:\d\d(:\d\d)?"): distinct_time,
+    re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"): lambda text, number: str(
+        UUID(int=UUID(text).int + number)
+    ),
+    re.compile(r"P[0-9DHMST.]+"): lambda _, number: f"PT{number}S",
+    re.compile(r"\d+(\.\d+){3}|[0-9a-f:]*::[0-9a-f:]*"): lambda text, number: str(ip_address(text) + number),
+}
+"""Functions for the forms of texts that are no plain words. Each returns a value of its own for each number."""
 
 
 def varied(example: Any, number: int) -> Iterator[Any]:
@@ -121,14 +148,22 @@ def varied(example: Any, number: int) -> Iterator[Any]:
 def varied_texts(text: str, number: int) -> Iterator[str]:
     if re.fullmatch(r"\d+(\.\d+)?", text):
         yield str((Decimal(text) * random.randint(20, 300) / 100).quantize(Decimal(text)))  # noqa: S311
-    elif re.match(r"\d{4}-\d\d-\d\d", text):
-        moment = datetime.fromisoformat(text) - timedelta(days=random.randint(0, 1000))  # noqa: S311
+    elif (example := moment_of(text)) is not None:
+        moment = example - timedelta(days=random.randint(0, 1000))  # noqa: S311
         yield moment.isoformat() if "T" in text else date.isoformat(moment.date())
     elif "@" in text:
         name, _, domain = text.partition("@")
         yield f"{name}{number}@{domain}"
     else:
         yield from (f"{text} {number}", f"{text}-{number}", f"{text}{number}", f"{text[:8]}{number}")
+
+
+def moment_of(text: str) -> datetime | None:
+    """Return the date or time in a text; None for another text."""
+    try:
+        return datetime.fromisoformat(text) if re.match(r"\d{4}-\d\d-\d\d", text) else None
+    except ValueError:
+        return None
 
 
 def targets_of(app: Service) -> list[Target]:
@@ -180,31 +215,45 @@ def limit_of(target: Target) -> int:
 async def fill(app: Service, target: Target, rows: int, parents: Mapping[str, list[Any]]) -> int:
     """Create rows of a resource in batches. Returns the number of created rows: bodies that are refused are skipped."""
     progress, created, size = Progress(target.name, rows), 0, min(BATCH, target.max_elements)
+    refusals = Counter[str]()
     number = secrets.randbelow(10**7)  # so that names differ from those of an earlier run
     if any(not parents.get(table) for table in target.parents):
         return 0
     for start in range(0, rows, size):
         bodies = target.bodies(min(size, rows - start), parents, number + start)
-        made = await create(app, target.path, bodies)
+        made, refused = await create(app, target.path, bodies)
+        refusals.update(refused)
         target.ids += [row["id"] for row in made][: MAX_PARENTS - len(target.ids)]
         created += len(made)
         progress.step(len(bodies))
     progress.end()
+    for reason, times in refusals.most_common(1):
+        progress.note(f"{target.name}: {rows - created} were refused, {times} of them because: {reason}")
     return created
 
 
-async def create(app: Service, path: str, bodies: list[Json]) -> list[Json]:
+async def create(app: Service, path: str, bodies: list[Json]) -> tuple[list[Json], list[str]]:
     """Create rows by one request; if one of them is refused, by a second request that skips refused ones.
 
-    Returns the created rows. Raises a CommandFailedError if the service fails.
+    Returns the created rows, and the reasons of the refusals. Raises a CommandFailedError if the service fails.
     """
     status, answer = await ask(app, path, b"", bodies)
     if status == 201:
-        return list(answer)
+        return list(answer), []
     if status not in (409, 422):
         raise CommandFailedError(f"POST {path} got {status}: {answer.get('detail', '')}")
     status, answer = await ask(app, path, b"on_error=skip", bodies)
-    return list(answer["created"]) if status == 207 else []
+    if status != 207:
+        return [], [reason_of(answer)] * len(bodies)
+    return list(answer["created"]), [reason_of(failure["problem"]) for failure in answer["failed"]]
+
+
+def reason_of(problem: Json) -> str:
+    """Return the first error of a problem, with the field; without errors, its detail."""
+    for error in problem.get("errors", ()):
+        field = re.sub(r"^#/(\d+/)?", "", error["pointer"])
+        return f"{field}: {error['detail']}"
+    return str(problem.get("detail", ""))
 
 
 async def ask(app: Service, path: str, query: bytes, body: Any) -> tuple[int, Any]:

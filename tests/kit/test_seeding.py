@@ -57,7 +57,26 @@ def test_some_values_are_not_varied() -> None:
     assert [*varied(True, 1), *varied(None, 1), *varied(1.5, 1)] == []
 
 
-@pytest.mark.parametrize("examples", [[40], ["9.99"], ["2026-01-01", "2026-01-02", "2026-01-03"]])
+def test_a_text_that_looks_like_a_date_or_an_address_is_a_text() -> None:
+    assert next(varied("2026-01-31 Meeting", 7)) == "2026-01-31 Meeting 7"
+    assert [*distinct("2026-99-99", 7), *distinct("1.2.3.999", 7), *distinct("a::b::c", 7)] == []
+
+
+@pytest.mark.parametrize(
+    "examples",
+    [
+        [40],
+        ["9.99"],
+        ["2026-01-01", "2026-01-02", "2026-01-03"],
+        [1.5],
+        ["019b0000-0000-7000-8000-000000000001", "019b0000-0000-7000-8000-000000000002"],
+        ["2026-01-01T10:00:00Z"],
+        ["07:30:00"],
+        ["P1DT2H"],
+        ["192.0.2.1"],
+        ["2001:db8::1"],
+    ],
+)
 def test_rows_have_distinct_values_in_unique_fields(examples: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     parts: list[Any] = [
         Column("code", unique=True),
@@ -84,10 +103,20 @@ def test_a_body_has_values_that_the_model_accepts_and_the_ids_of_parents() -> No
 
 
 async def test_refused_rows_are_left_out() -> None:
-    app: Any = Answers((409, {}), (207, {"created": [{"id": 1}], "failed": []}), (422, {}), (422, {}))
-    assert await create(app, "/lines/bulk", [{}]) == [{"id": 1}]
-    assert await create(app, "/lines/bulk", [{}]) == []
+    taken = {"errors": [{"pointer": "#/0/slug", "detail": "slug is taken."}]}
+    some = {"created": [{"id": 1}], "failed": [{"index": 1, "problem": taken}]}
+    app: Any = Answers((409, {}), (207, some), (422, {}), (422, {"detail": "No."}))
+    assert await create(app, "/lines/bulk", [{}, {}]) == ([{"id": 1}], ["slug: slug is taken."])
+    assert await create(app, "/lines/bulk", [{}, {}]) == ([], ["No.", "No."])
     assert app.asked == ["", "on_error=skip"] * 2
+
+
+async def test_the_most_common_reason_of_refusals_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    problems = [{"detail": "Too little stock."}, {"detail": "slug is taken."}, {"detail": "slug is taken."}]
+    failed = [{"index": index, "problem": problem} for index, problem in enumerate(problems)]
+    app: Any = Answers((409, {}), (207, {"created": [], "failed": failed}))
+    assert await fill(app, line(), 3, {"book": [1]}) == 0
+    assert capsys.readouterr().err == "lines: 3\nlines: 3 were refused, 2 of them because: slug is taken.\n"
 
 
 async def test_a_failure_ends_the_seeding() -> None:
