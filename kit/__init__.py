@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 import kit.importing  # before the other modules, which take less time then
+import kit.models.plain_tables  # sets the column types of tables that are no entities
 import kit.propagators  # noqa: F401  before FastAPI
 from kit.auth.authentication import Authenticator
 from kit.auth.issuers import IssuerTokens

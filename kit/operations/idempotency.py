@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from weakref import WeakValueDictionary
 
-from sqlalchemy import JSON, ColumnElement, delete, update
+from sqlalchemy import JSON, ColumnElement, Integer, delete, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 from sqlmodel import Field, Index, SQLModel, col, select
@@ -61,7 +61,7 @@ class StoredResponse(SQLModel, table=True):
     id: bytes = Field(primary_key=True, max_length=32)
     request: bytes = Field(max_length=32)
     created_at: datetime
-    status: int = Field(default=0)
+    status: int = Field(default=0, sa_type=Integer)
     headers: dict[str, str] = Field(default_factory=dict, sa_type=JSON)
     body: bytes = b""
 
