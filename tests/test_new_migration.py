@@ -46,6 +46,14 @@ class Project:
     folder: Path
     url: URL
 
+    def __post_init__(self) -> None:
+        self.former = {*self.versions.iterdir()}
+        """The migrations of the project itself, of which some may have the same name as those of the tests."""
+
+    @property
+    def versions(self) -> Path:
+        return self.folder / "migrations/versions"
+
     def change(self, old: str, new: str) -> None:
         for file in (self.folder / "heroes/team.py", self.folder / "demo.py"):
             file.write_text(file.read_text().replace(old, new))
@@ -59,8 +67,8 @@ class Project:
 
     def files(self) -> dict[str, str]:
         """Return the migrations that were written, by the ends of their names."""
-        folder = self.folder / "migrations/versions"
-        return {file.name.partition("_")[2]: file.read_text() for file in folder.iterdir() if "_change" in file.name}
+        written = [file for file in self.versions.iterdir() if file not in self.former and "_change" in file.name]
+        return {file.name.partition("_")[2]: file.read_text() for file in written}
 
     async def value(self, sql: str) -> Any:
         database = Database(self.url)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from kit.database import migrations
 from tests.cluster.cluster import Cluster
 from tests.cluster.counts import check_stored
 from tests.cluster.load import loaded
@@ -33,7 +34,7 @@ def newer_version(folder: Path) -> Path:
     copy = copy_project(folder)
     hero = copy / "heroes/hero.py"
     hero.write_text(hero.read_text().replace("    power: int = Field(", f"{FIELD}    power: int = Field(", 1))
-    head = max(path.name[:4] for path in (copy / "migrations/versions").glob("0*.py"))
+    (head,) = migrations.heads()
     (copy / "migrations/versions/0099_mottos.py").write_text(MIGRATION.format(head=head))
     return copy
 
