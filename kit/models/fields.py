@@ -38,7 +38,8 @@ from kit.models.bounds import combined, digits_of, missing_bounds, patterns_to_c
 from kit.models.columns import StoredContext
 from kit.models.json_forms import WRITTEN, DecimalForm, JSONForm, ResponseForm
 from kit.models.kinds import Shape, shape_of, shape_of_field
-from kit.models.type_parts import without_names
+from kit.models.strict_fields import StrictFields
+from kit.models.type_parts import is_of_fields, without_names
 
 RESPONSE_FORMS = frozenset({*WRITTEN, "time"})
 """The kinds of types whose form in responses differs from pydantic's."""
@@ -204,7 +205,7 @@ def replace_in(field: FieldInfo, replace: ReplaceInField, plain: Any, metadata: 
     return replace(plain, metadata, field if is_whole else None)
 
 
-FORMS = (JSONForm, ResponseForm, StrictModel)
+FORMS = (JSONForm, ResponseForm, StrictModel, StrictFields)
 
 
 def strict_type(plain: Any, metadata: Sequence[Any], field: FieldInfo | None) -> Any:
@@ -213,7 +214,7 @@ def strict_type(plain: Any, metadata: Sequence[Any], field: FieldInfo | None) ->
     shape = shape_of(plain, [*metadata, *missing_bounds(shape, field)])
     given = next((part for part in metadata if isinstance(part, FORMS)), None)
     if shape.kind is None and given is None:
-        return annotated(plain, metadata)
+        return annotated(plain, [*metadata, StrictFields(plain, strictly)] if is_of_fields(plain) else metadata)
     others = list(without_bounds(part for part in metadata if not isinstance(part, FORMS)))
     functions = [part for part in others if hasattr(part, "func")]
     options = [part for part in others if not hasattr(part, "func")]
@@ -221,6 +222,14 @@ def strict_type(plain: Any, metadata: Sequence[Any], field: FieldInfo | None) ->
     form = form_of(shape, given, more)
     bounds = [*combined(shape, first), *([] if form is None else [form])]
     return annotated(plain, [*options, *bounds, *functions])
+
+
+def strictly(annotation: Any) -> Any:
+    """Return the strict form of a type that is not a field of a model."""
+    plain, metadata = unpacked(without_names(annotation))
+    movable, fixed = split(metadata)
+    strict, remaining = with_replaced_types(plain, movable, lambda part, own, _: strict_type(part, own, None))
+    return annotated(strict, [*remaining, *fixed])
 
 
 def form_of(shape: Shape, given: Any, patterns: tuple[Any, ...]) -> Any:
