@@ -4,6 +4,7 @@ Each is a `TypeDecorator`; `python_type` is the type of its values. None is stor
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from enum import Enum
@@ -279,15 +280,15 @@ def is_whole(value: Any) -> bool:
 class JsonColumn(TypeDecorator[Any]):
     """JSON values of the type that `adapter` validates. JSON's null is stored as NULL, and a lone `1.0` as `1`.
 
-    Models are stored by the names of their fields, without computed fields.
+    Models are stored by the names of their fields, without computed fields. `stored` reads what was stored.
     """
 
     impl = JSON
     cache_ok = True
 
-    def __init__(self, adapter: TypeAdapter[Any]) -> None:
+    def __init__(self, adapter: TypeAdapter[Any], stored: TypeAdapter[Any]) -> None:
         super().__init__(none_as_null=True)
-        self.adapter = adapter
+        self.adapter, self.stored = adapter, stored
 
     @property
     def python_type(self) -> type:
@@ -308,13 +309,16 @@ class JsonColumn(TypeDecorator[Any]):
         return self.adapter.validate_python(value, by_name=True, by_alias=True, context=STORED)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Any:
-        """Return the validated value, or the stored JSON if it is not valid by the current type."""
+        """Return the value without the validators of the application; with them if it is not valid otherwise.
+
+        If it is not valid by the current type either, returns the stored JSON.
+        """
         if value is None:
             return None
-        try:
-            return self.read(value)
-        except ValidationError:
-            return value
+        for adapter in (self.stored, self.adapter):
+            with suppress(ValidationError):
+                return adapter.validate_python(value, by_name=True, by_alias=True, context=STORED)
+        return value
 
     def compare_values(self, x: Any, y: Any) -> bool:
         if isinstance(y, LoaderCallableStatus):  # unknown, after `flag_modified`

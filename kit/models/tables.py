@@ -24,6 +24,7 @@ from kit.models.json_values import MAX_INTEGER, MIN_INTEGER
 from kit.models.kinds import Shape, option, shape_of, shape_of_field
 from kit.models.moments import DateColumn, MomentColumn, TimeColumn
 from kit.models.server_defaults import convert_default, convert_texts
+from kit.models.stored_models import as_stored
 from kit.models.table_checks import add_check
 from kit.models.texts import ADDRESS_LENGTHS
 
@@ -128,7 +129,8 @@ def of_json(field: FieldInfo) -> JsonColumn:
     """Return the column type of a JSON field. It validates without `Json[…]`, because the values are parsed already."""
     plain, rules = rules_of(field)
     others = [part for part in rules if part is not Json and type(part) is not Json]
-    return JsonColumn(TypeAdapter(annotated(plain, others)))
+    kind = annotated(plain, others)
+    return JsonColumn(TypeAdapter(kind), TypeAdapter(as_stored(kind)))
 
 
 def complete_table(entity: Any, table: Table) -> None:
