@@ -45,7 +45,8 @@ def definitions(context: AutogenContext) -> Compared:
     assert connection is not None
     cache: dict[Any, Any] = context.inspector.info_cache
     if NAME not in cache:
-        cache[NAME] = Compared(stored_definitions(connection), model_definitions(connection, metadata))  # type: ignore[arg-type]  # we have one
+        stored = stored_definitions(connection)
+        cache[NAME] = Compared(stored, model_definitions(connection, metadata, stored))  # type: ignore[arg-type]  # we have one
     compared: Compared = cache[NAME]
     return compared
 

@@ -5,11 +5,12 @@ the tables of the models are created in a scratch schema, or in a SQLite databas
 """
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlalchemy import Connection, MetaData, create_engine, event, text
 
+from kit.database.restored_definitions import restored_checks, restored_expressions, restored_indexes
 from kit.database.sqlite_functions import add_functions
 from kit.database.sqlite_reflection import GENERATED, CompleteSQLiteDialect, computed, has_autoincrement, plain
 
@@ -47,13 +48,17 @@ def stored_definitions(connection: Connection) -> Definitions:
     return of_postgresql(connection, str(connection.scalar(text("SELECT current_schema()"))))
 
 
-def model_definitions(connection: Connection, metadata: MetaData) -> Definitions:
-    """Return the definitions that `create_all` makes from the models, in the same database system."""
-    make = made_in_memory if connection.dialect.name == "sqlite" else made_in_scratch
-    return make(connection, metadata)
+def model_definitions(connection: Connection, metadata: MetaData, stored: Definitions) -> Definitions:
+    """Return the definitions that `create_all` makes from the models, in the same database system.
+
+    Those that differ from the `stored` ones are in the form that a restored dump gives them.
+    """
+    if connection.dialect.name == "sqlite":
+        return made_in_memory(metadata)
+    return made_in_scratch(connection, metadata, stored)
 
 
-def made_in_memory(_: Connection, metadata: MetaData) -> Definitions:
+def made_in_memory(metadata: MetaData) -> Definitions:
     engine = create_engine("sqlite://")
     event.listen(engine, "connect", lambda driver, _: add_functions(driver))
     with engine.begin() as connection:
@@ -63,15 +68,29 @@ def made_in_memory(_: Connection, metadata: MetaData) -> Definitions:
     return definitions
 
 
-def made_in_scratch(connection: Connection, metadata: MetaData) -> Definitions:
+def made_in_scratch(connection: Connection, metadata: MetaData, stored: Definitions) -> Definitions:
     with connection.begin_nested() as savepoint:
         path = connection.scalar(text("SHOW search_path"))
         connection.execute(text(f"CREATE SCHEMA {SCRATCH}"))
         connection.execute(text(f"SET LOCAL search_path TO {SCRATCH}, {path}"))
         metadata.create_all(connection, checkfirst=False)
-        definitions = of_postgresql(connection, SCRATCH)
+        definitions = as_restored(connection, of_postgresql(connection, SCRATCH), stored)
         savepoint.rollback()
     return definitions
+
+
+def as_restored(connection: Connection, made: Definitions, stored: Definitions) -> Definitions:
+    """Return the definitions, with those that differ from the stored ones as they are after a dump was restored."""
+    checks = dict(restored_checks(connection, changed(stored.checks, made.checks)))
+    computed = dict(restored_expressions(connection, changed(stored.computed, made.computed)))
+    indexes = dict(restored_indexes(connection, changed(stored.indexes, made.indexes)))
+    indexes = {key: without_schema(sql, SCRATCH) for key, sql in indexes.items()}
+    return replace(made, checks=made.checks | checks, computed=made.computed | computed, indexes=made.indexes | indexes)
+
+
+def changed(stored: Named, made: Named) -> Named:
+    """Return the definitions that differ from stored ones of the same name."""
+    return {key: sql for key, sql in made.items() if key in stored and is_changed(stored[key], sql)}
 
 
 def of_sqlite(connection: Connection) -> Definitions:
@@ -134,8 +153,12 @@ AND NOT EXISTS (SELECT 1 FROM pg_depend WHERE objid = pg_proc.oid AND deptype = 
 def of_postgresql(connection: Connection, schema: str) -> Definitions:
     def named(query: str, **parameters: Any) -> Named:
         rows = connection.execute(text(query), {"schema": schema, **parameters})
-        return {(table, name): re.sub(rf"\b{schema}\.", "", sql) for table, name, sql in rows}
+        return {(table, name): without_schema(sql, schema) for table, name, sql in rows}
 
     functions = {name: sql for (_, name), sql in named(FUNCTIONS).items()}
     defaults, generated = named(DEFAULTS, generated=False), named(DEFAULTS, generated=True)
     return Definitions(named(CHECKS), named(INDEXES), named(TRIGGERS), functions, defaults, generated)
+
+
+def without_schema(sql: str, schema: str) -> str:
+    return re.sub(rf"\b{schema}\.", "", sql)

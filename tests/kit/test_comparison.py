@@ -10,7 +10,21 @@ from alembic.autogenerate import produce_migrations, render_python_code
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
-from sqlalchemy import DDL, CheckConstraint, Column, Connection, Index, Integer, MetaData, String, Table, event, text
+from sqlalchemy import (
+    DDL,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Computed,
+    Connection,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    event,
+    text,
+)
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlmodel.sql.sqltypes import UTCDateTime
 
@@ -19,6 +33,7 @@ from kit.database.declared_comments import ATTRIBUTE as COMMENTS
 from kit.database.declared_comments import recorded_comments
 from kit.database.declared_types import recorded
 from kit.database.default_comparison import value_of
+from kit.database.definitions import stored_definitions
 from kit.database.migrating import engine_for
 from kit.database.type_rendering import render_type
 from kit.models.columns import DecimalColumn, DurationColumn
@@ -173,6 +188,45 @@ async def test_changed_labels_of_a_text_enum_change_its_check(migrating: AsyncEn
     await change(migrating, of("draft"), of("draft", "archived"))
     async with migrating.begin() as connection:
         await connection.execute(text("INSERT INTO letter VALUES ('archived')"))
+
+
+def restore_dump(connection: Connection) -> None:
+    """Define everything anew by the SQL that PostgreSQL has stored, as a dump does. SQLite keeps the text."""
+    if connection.dialect.name == "sqlite":
+        return
+    stored = stored_definitions(connection)
+    for (table, name), sql in stored.checks.items():
+        connection.exec_driver_sql(f"ALTER TABLE {table} DROP CONSTRAINT {name}, ADD CONSTRAINT {name} CHECK ({sql})")
+    for (table, name), sql in stored.computed.items():
+        column = f"{name} boolean GENERATED ALWAYS AS ({sql}) STORED"
+        connection.exec_driver_sql(f"ALTER TABLE {table} DROP COLUMN {name}, ADD COLUMN {column}")
+    for (_, name), sql in stored.indexes.items():
+        connection.exec_driver_sql(f"DROP INDEX {name}")
+        connection.exec_driver_sql(sql)
+
+
+async def test_a_restored_dump_does_not_differ_from_the_models(migrating: AsyncEngine) -> None:
+    condition = "status IN ('draft', 'sent')"
+    open_ones: dict[str, Any] = {"sqlite_where": text(condition), "postgresql_where": text(condition)}
+    metadata = metadata_of(
+        lambda metadata: Table(
+            "letter",
+            metadata,
+            Column("status", String(9)),
+            Column("is_open", Boolean(), Computed(condition, persisted=True)),
+            CheckConstraint(condition, name="status"),
+            Index("ix_open", "status", **open_ones),
+        )
+    )
+
+    def run(connection: Connection) -> None:
+        metadata.create_all(connection)
+        for _ in range(2):
+            restore_dump(connection)
+            check_equal(connection, metadata)
+
+    async with migrating.begin() as connection:
+        await connection.run_sync(run)
 
 
 async def test_a_migration_drops_the_check_of_a_declared_type_once(migrating: AsyncEngine) -> None:
