@@ -162,3 +162,32 @@ def test_the_new_resources_keep_the_contract_and_the_architecture(project: Proje
 
 def test_the_routes_say_who_may_use_them(project: Project) -> None:
     assert re.search(r"PATCH +/invoices/\{invoice_id\} +owners", project.make("make routes"))
+
+
+IMPORTS = """
+from kit import Service
+from tests.engines import Client
+from tests.people import Person
+from tests.rows import made, new_user
+"""
+LIMITED = {
+    "    allowing,\n": "    allowing,\n    conflict,\n",
+    "APIRouter, Depends": "APIRouter, Depends, Request",
+    "create_invoice(new: InvoiceCreate, session: Session)": "create_invoice(\n"
+    "    new: InvoiceCreate, session: Session, request: Request\n)",
+    "    invoice = Invoice.model_validate(new)": "    if new.total > request.app.state.largest_invoice:\n"
+    '        raise conflict("total", "The total is too large.", "too-large")\n'
+    "    invoice = Invoice.model_validate(new)",
+}
+"""The changes of `heroes/invoice.py` that the setting of `docs/settings.md` needs."""
+
+
+def test_the_tests_of_your_own_pass(project: Project) -> None:
+    (tests,) = re.findall(r"^## Tests of your own$.*?^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    (project.folder / "tests/heroes/test_own.py").write_text(IMPORTS + tests)
+    main, invoice = project.folder / "main.py", project.folder / "heroes/invoice.py"
+    state = "    service.state.largest_invoice = 10_000\n    if settings.fast_path:\n"
+    main.write_text(main.read_text().replace("    if settings.fast_path:\n", state))
+    for old, new in LIMITED.items():
+        invoice.write_text(invoice.read_text().replace(old, new))
+    project.run("pytest -q -p no:schemathesis tests/heroes/test_own.py")

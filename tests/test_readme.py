@@ -1,16 +1,20 @@
 """The README and the pages are correct: their console sessions, code, dependencies, links, files and commands."""
 
+import ast
 import asyncio
+import inspect
 import re
 import shutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import kit
 from tests.live import Server, serving
 
 pytestmark = pytest.mark.untraced
@@ -115,3 +119,21 @@ def test_every_file_and_test_named_in_the_docs_exists(page: str) -> None:
     tests = "".join(path.read_text() for path in (PROJECT / "tests").rglob("*.py"))
     assert [name for name in re.findall(r"`(test_\w+)`", rows) if f"def {name}(" not in tests] == []
     assert [name for name in re.findall(r"`([\w/]+(?:\.py|/))`", rows) if not (PROJECT / name).exists()] == []
+
+
+def calls_in(page: Path) -> Iterator[ast.Call]:
+    """Yield the calls of functions of the kit in the code of a page, without those that leave out arguments."""
+    for code in re.findall(r"`([^`\n]+)`", page.read_text()):
+        try:
+            tree = ast.parse(code)
+        except SyntaxError:  # a name, a part of a statement, or another language
+            continue
+        calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and "…" not in ast.unparse(node)]
+        yield from (call for call in calls if inspect.isfunction(getattr(kit, ast.unparse(call.func), None)))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_calls_of_the_kit_have_the_arguments_that_it_takes(page: Path) -> None:
+    for call in calls_in(page):
+        keywords: dict[str, Any] = {word.arg: word.value for word in call.keywords if word.arg}
+        inspect.signature(getattr(kit, ast.unparse(call.func))).bind(*call.args, **keywords)
