@@ -13,6 +13,7 @@ from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from kit.auth.ownership import RESTRICTED_READS, RESTRICTED_WRITES, GuardedSession, ReadOnlySession
+from kit.database.concurrent_use import ExclusiveSession, make_exclusive
 from kit.database.deletions import complete_references, renew_referrers
 from kit.database.key_order import assign_ids, has_several_keys, sort_key, unique_keys
 from kit.database.loaded_versions import keep_versions
@@ -75,7 +76,8 @@ class Opener(Protocol):
     def read(self, *, restricted: bool = False) -> "ReadSession": ...
 
 
-class _Session(AsyncSession):
+@make_exclusive
+class _Session(ExclusiveSession, AsyncSession):
     """SQLModel's session, with the `execute` of SQLAlchemy in place of SQLModel's, which is deprecated and warns."""
 
     is_open = True
@@ -113,6 +115,7 @@ class ReadSession(_Session):
     """
 
     sync_session_class = ReadOnlySession
+    waits_for_others = True
 
     def __init__(self, engine: "AsyncEngine", opener: Opener, *, restricted: bool = False) -> None:
         super().__init__(engine, expire_on_commit=False, autoflush=False, info={RESTRICTED_READS: restricted})

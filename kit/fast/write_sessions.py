@@ -224,7 +224,8 @@ class FastWriteSession(ChangingSession):
                 await self._close_update()
         finally:
             self._taken_rows()
-            if self.is_open and not close_at_once(self.sync_session, self.shortcuts.listeners):
+            is_used = self.user is not None  # by another task, for which it has to wait
+            if self.is_open and (is_used or not close_at_once(self.sync_session, self.shortcuts.listeners)):
                 await close_open_session()
 
     def _taken_rows(self) -> list[Any]:
