@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextvars import ContextVar
+from copy import copy, deepcopy
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from functools import cache
+from functools import cache, partial
 from itertools import islice
 from time import monotonic
 from types import MappingProxyType
@@ -35,6 +36,7 @@ from sqlmodel import Field, SQLModel
 
 from kit.models import keywords as keywords  # quotes names in SQL, from the first statement on
 from kit.models.columns import BIGINT
+from kit.models.copies import copied
 from kit.models.database_names import refuse_system_names
 from kit.models.decimal_rules import decimals_of
 from kit.models.descriptors import settable_descriptors
@@ -183,6 +185,23 @@ class Entity(Stamped):
         self.set_related(others)
         self.set_descriptors(others)
         return self
+
+    def __copy__(self) -> Self:
+        """Return a new row with the same values, which is in no session; also for `copy.copy` and `model_copy`."""
+        row: Self = copied(self, copy)
+        return row
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        row: Self = copied(self, partial(deepcopy, memo=memo))
+        return row
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a new row with the same values, and with those of `update`. With `id=None` it can be stored."""
+        return super().model_copy(deep=deep).sqlmodel_update(dict(update or {}))
+
+    def copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:  # type: ignore[override]
+        """Return `model_copy(…)`. Pydantic deprecates this name."""
+        return self.model_copy(update=update, deep=deep)
 
     def set_related(self, values: Mapping[str, Any]) -> None:
         """Set the relationships that are among these values. SQLModel sets only those of an object."""
