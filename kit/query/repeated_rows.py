@@ -39,6 +39,7 @@ def refuse_repeated_rows(statement: Select[Any], entity: type[Entity]) -> None:
     ids = statement.with_only_columns(entity.id, maintain_column_froms=True)  # type: ignore[call-overload]
     if is_distinct(statement):
         refuse_distinct_on(ids)
+        refuse_distinct_json(table, entity)
     elif not mentions_only(statement, table) and not is_found_once(ids, table):
         name = entity.__name__
         raise TypeError(
@@ -72,6 +73,17 @@ def refuse_distinct_on(ids: Select[Any]) -> None:
         raise TypeError(
             "The statement of `page` has `distinct` with columns, which only PostgreSQL has, and only for rows in the "
             "order of these columns: write `.distinct()` without columns."
+        )
+
+
+def refuse_distinct_json(table: FromClause, entity: type[Entity]) -> None:
+    """Raise a TypeError for DISTINCT rows with JSON, which PostgreSQL cannot compare. SQLite compares its text."""
+    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
+    names = [column.key for column in table.columns if column.type.compile(dialect) == "JSON"]
+    if names:
+        raise TypeError(
+            f"The statement of `page` has `distinct`, but PostgreSQL cannot compare JSON, as {entity.__name__} has in "
+            f"{', '.join(names)}: write `.group_by({entity.__name__}.id)` in place of `.distinct()`."
         )
 
 

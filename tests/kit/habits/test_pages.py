@@ -434,6 +434,46 @@ async def test_distinct_with_columns_is_refused(router: APIRouter, serve: Serve,
     assert "write `.distinct()` without columns" in await refusal(router, serve, caplog, "/rows?sort=name")
 
 
+class HabitTray(HabitEntity, table=True):
+    __tablename__ = "habit_tray"
+    name: str = Field(max_length=20)
+    colours: list[str] = Field(default=["red"])
+
+
+class HabitTrayRead(Read):
+    name: str
+    colours: list[str]
+
+
+class HabitTrayQuery(ListQuery):
+    model = HabitTray
+    read = HabitTrayRead
+    sorts = ("name",)
+
+
+async def test_distinct_rows_with_json_are_refused_with_a_group_that_finds_them(
+    router: APIRouter, serve: Serve, database: Database, caplog: Any
+) -> None:
+    joined = select(HabitTray).join(Shelf, Shelf.name != HabitTray.name)
+
+    @router.get("/distinct", response_model=list[HabitTrayRead])
+    async def distinct(query: Annotated[HabitTrayQuery, Depends()], session: ReadSession) -> Page:
+        return await page(session, query, joined.distinct())
+
+    @router.get("/grouped", response_model=list[HabitTrayRead])
+    async def grouped(query: Annotated[HabitTrayQuery, Depends()], session: ReadSession) -> Page:
+        return await page(session, query, joined.group_by(HabitTray.id))  # type: ignore[arg-type]
+
+    async with database.write() as session, session.begin():
+        session.add_all([HabitTray(name="b"), HabitTray(name="a"), Shelf(name="c"), Shelf(name="d")])
+    client = await serve(router)
+    answer = await client.get("/grouped?sort=name&count=true")
+    assert [row["name"] for row in answer.json()] == ["a", "b"]
+    assert answer.headers["x-total-count"] == "2"
+    assert (await client.get("/distinct")).status_code == 500
+    assert "write `.group_by(HabitTray.id)` in place of `.distinct()`" in caplog.text
+
+
 @pytest.mark.parametrize(
     "statement",
     [
