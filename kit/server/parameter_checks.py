@@ -1,9 +1,9 @@
-"""Startup checks of parameters: find types of JSON, which refuse the text of a path, query, header or cookie."""
+"""Startup checks of parameters: find types that refuse all text, and forms that refuse the parameters beside them."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any, get_args
 
-from fastapi.params import Param
+from fastapi.params import Form, Param
 from fastapi.routing import APIRoute
 from pydantic.fields import FieldInfo
 
@@ -31,6 +31,22 @@ def unreadable_parameters(entry: Entry) -> Iterator[str]:
                     f"{entry.description} reads {name} from the {info.in_.value}, which is text, but its type accepts "
                     f"the numbers and booleans of JSON only: write {remedy}."
                 )
+
+
+def refusing_forms(entry: Entry) -> Iterator[str]:
+    """Yield an error for each model of a form that refuses unknown fields, beside other fields or files of the form.
+
+    FastAPI gives the model all fields of the form.
+    """
+    parts = dependencies_of(entry.context.dependant) if isinstance(entry.route, APIRoute) else ()
+    fields = {field.name: field.field_info for part in parts for field in part.body_params}
+    for name, info in fields.items():
+        model, others = model_of(info), ", ".join(sorted(fields.keys() - {name}))
+        if isinstance(info, Form) and others and model is not None and model.model_config.get("extra") == "forbid":
+            yield (
+                f"{entry.description} takes {model.__name__} as a form, which refuses {others} beside it: "
+                f"declare it in the model, as in `class Upload({model.__name__}): file: UploadFile`."
+            )
 
 
 def is_typed(field: FieldInfo) -> bool:

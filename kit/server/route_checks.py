@@ -17,7 +17,7 @@ from kit.operations.route import Operation
 from kit.operations.unit_of_work import SAFE
 from kit.server.annotations import function_of, returned_by, tables_in
 from kit.server.guards import is_guarded
-from kit.server.parameter_checks import unreadable_parameters
+from kit.server.parameter_checks import refusing_forms, unreadable_parameters
 from kit.server.privacy_checks import (
     copied_private_fields,
     orders_by_private_fields,
@@ -168,6 +168,7 @@ CHECKS: tuple[Callable[[Entry], Iterator[str]], ...] = (
     head_without_get,
     query_on_plain_route,
     body_that_is_not_json,
+    refusing_forms,
     different_permissions,
     exposed_table,
     table_as_body,

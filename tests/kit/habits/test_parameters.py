@@ -196,6 +196,21 @@ async def test_a_form_has_the_fields_of_a_body(router: APIRouter, serve: Any) ->
     assert (await client.post("/a", data={"name": "Lamp", "size": "7"})).status_code == 200
 
 
+class Upload(Parcel):
+    file: UploadFile
+
+
+async def test_a_form_has_a_file_among_the_fields_of_a_body(router: APIRouter, serve: Any) -> None:
+    @router.post("/a")
+    async def write(upload: Annotated[Upload, Form()]) -> list[Any]:
+        return [upload.name, upload.size, (await upload.file.read()).decode()]
+
+    client = await serve(router)
+    fields, files = {"name": "Lamp", "size": "7"}, {"file": ("a.txt", b"light")}
+    assert (await client.post("/a", data=fields, files=files)).json() == ["Lamp", 7, "light"]
+    assert (await client.post("/a", data=fields)).json()["errors"][0]["pointer"] == "#/file"
+
+
 async def test_a_form_is_as_strict_as_a_body(router: APIRouter, serve: Any) -> None:
     @router.post("/a")
     async def write(parcel: Annotated[Parcel, Form()]) -> None: ...

@@ -406,6 +406,33 @@ async def test_a_body_that_a_resource_would_refuse_is_refused_at_start() -> None
     assert "patch (POST /loose) has `strict_content_type=False`" in errors[1]
 
 
+async def test_a_form_that_refuses_the_parameters_beside_it_is_refused_at_start() -> None:
+    class Label(KitBody):
+        name: str
+
+    class Loose(BaseModel):
+        name: str
+
+    class Upload(Label):
+        file: UploadFile
+
+    router = resource(create=Who.MEMBERS)
+
+    @router.post("/a")
+    async def refusing(label: Annotated[Label, Form()], file: UploadFile) -> None: ...
+
+    @router.post("/b")
+    async def loose(label: Annotated[Loose, Form()], file: UploadFile) -> None: ...
+
+    @router.post("/c")
+    async def upload(label: Annotated[Upload, Form()]) -> None: ...
+
+    errors = (await startup_error(small_service(router))).splitlines()
+    assert len(errors) == 1
+    assert "refusing (POST /things/a) takes Label as a form, which refuses file beside it" in errors[0]
+    assert "class Upload(Label): file: UploadFile" in errors[0]
+
+
 async def test_a_plain_route_takes_every_body() -> None:
     router = APIRouter(strict_content_type=False)
 
