@@ -20,6 +20,7 @@ from sqlalchemy.types import NULLTYPE, TypeDecorator, TypeEngine
 
 from kit.models.decimal_forms import Form, compared, decode, encode, exact, rounded
 from kit.models.decimals import EXACT, plain_decimal
+from kit.models.json_equality import is_same_json
 from kit.models.texts import codec_of
 
 BIGINT = BigInteger().with_variant(Integer, "sqlite")  # SQLite generates ids for INTEGER only
@@ -323,4 +324,4 @@ class JsonColumn(TypeDecorator[Any]):
     def compare_values(self, x: Any, y: Any) -> bool:
         if isinstance(y, LoaderCallableStatus):  # unknown, after `flag_modified`
             return False
-        return bool(x == y or self.as_json(x) == self.as_json(y))
+        return is_same_json(x, y) if x == y else is_same_json(self.as_json(x), self.as_json(y))
