@@ -281,15 +281,16 @@ def is_whole(value: Any) -> bool:
 class JsonColumn(TypeDecorator[Any]):
     """JSON values of the type that `adapter` validates. JSON's null is stored as NULL, and a lone `1.0` as `1`.
 
-    Models are stored by the names of their fields, without computed fields. `stored` reads what was stored.
+    Models are stored by the names of their fields, without computed fields. `stored` reads what was stored; by default
+    `adapter` does.
     """
 
     impl = JSON
     cache_ok = True
 
-    def __init__(self, adapter: TypeAdapter[Any], stored: TypeAdapter[Any]) -> None:
+    def __init__(self, adapter: TypeAdapter[Any], stored: TypeAdapter[Any] | None = None) -> None:
         super().__init__(none_as_null=True)
-        self.adapter, self.stored = adapter, stored
+        self.adapter, self.stored = adapter, stored or adapter
 
     @property
     def python_type(self) -> type:
