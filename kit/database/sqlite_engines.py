@@ -15,6 +15,7 @@ from kit.database.integer_values import round_values
 from kit.database.references import name_reference
 from kit.database.sqlite_file import SQLiteFile
 from kit.database.sqlite_functions import add_functions
+from kit.database.sqlite_limits import refuse_negative_limit
 from kit.database.statements import watch_statements
 from kit.database.transaction_control import refuse_ending_texts
 from kit.http.fairness import FairPool
@@ -94,6 +95,7 @@ def sqlite_engine(
     event.listen(engine.sync_engine, "connect", preparation(pool, pragmas))
     watch_statements(engine.sync_engine, pool.slow_statement)
     event.listen(engine.sync_engine, "before_cursor_execute", lambda connection, *_: start_clock(connection.info))
+    event.listen(engine.sync_engine, "before_cursor_execute", refuse_negative_limit)
     return engine
 
 

@@ -38,6 +38,7 @@ OF_DATABASE = [
     "sessions",
     "sqlite_engines",
     "sqlite_file",
+    "sqlite_limits",
     "statements",
     "transaction_control",
 ]

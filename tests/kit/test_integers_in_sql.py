@@ -185,3 +185,17 @@ async def test_a_value_that_is_no_integer_is_refused(session: AsyncSession, name
 async def test_a_condition_compares_numbers_as_they_are(session: AsyncSession) -> None:
     assert await session.scalar(select(func.count()).where(S.books > 4.5)) == 1
     assert await session.scalar(select(func.count()).where(S.books == 5.4)) == 0
+
+
+@pytest.mark.parametrize("statement", [select(S).limit(-1), select(S).offset(-1), select(S).limit(5).offset(-1)])
+async def test_a_negative_limit_is_refused(shelves: Database, statement: Any) -> None:
+    for session in (shelves.read(), shelves.write()):
+        async with session:
+            with pytest.raises(FAILURES) as refused:
+                await session.execute(statement)
+            assert meaning_of(refused.value) == "unbounded"
+
+
+async def test_a_limit_may_be_zero(shelves: Database) -> None:
+    async with shelves.read() as session:
+        assert list(await session.scalars(select(S).limit(0).offset(0))) == []
