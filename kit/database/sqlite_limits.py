@@ -8,7 +8,7 @@ from typing import Any
 
 from kit.database.errors import OutOfRange
 
-AT_END = re.compile(r"LIMIT (\?|-1)( OFFSET \?)?\s*\Z")
+AT_END = re.compile(r"LIMIT (?:\?|\? OFFSET \?|-1 OFFSET \?)\s*\Z")
 """The end of a statement with a limit. With an offset only, SQLAlchemy writes `LIMIT -1`."""
 
 
