@@ -82,7 +82,7 @@ class Note(BaseModel):
 
 
 class Stamp(BaseModel):
-    cents: Annotated[int, PlainSerializer(lambda cents: cents * 2)] = 1
+    cents: Annotated[int, PlainSerializer(lambda cents: cents * 2), AfterValidator(lambda cents: cents // 2)] = 1
 
 
 class Dot(BaseModel):
@@ -147,7 +147,7 @@ async def purse(router: APIRouter, serve: Serve) -> Any:
 
 async def test_a_row_that_is_read_has_the_values_that_were_stored(purse: Any, database: Database) -> None:
     coin = {"worth": 1, "names": ["a"]}
-    others = {"either": {"kind": "note", "cents": 5}, "stamp": {"cents": 3}, "dots": [{"x": 1}]}
+    others = {"either": {"kind": "note", "cents": 5}, "stamp": {"cents": 6}, "dots": [{"x": 1}]}
     created, read = await purse({"coin": coin, "coins": [coin], "pile": [coin], **others})
     assert created["coin"].items() >= {"kind": "coin", "worth": 12, "names": ["a!"], "double": 24}.items()
     assert created["either"] == {"kind": "note", "cents": "0.05"}
