@@ -72,6 +72,13 @@ async def connected(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
 
 
 def prepare(connection: Any, _: object) -> None:
-    """Turn off the implicit transactions of `sqlite3`: its BEGIN comes only before an INSERT, UPDATE or DELETE."""
+    """Turn off the implicit transactions of `sqlite3`: its BEGIN comes only before an INSERT, UPDATE or DELETE.
+
+    The file gets a write-ahead log before the migrations begin. The service would fail to give it one meanwhile,
+    because SQLite does not wait for a lock then.
+    """
     connection.isolation_level = None
     add_functions(connection)
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.close()

@@ -11,6 +11,7 @@ from sqlalchemy import make_url, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from kit import Database
 from kit.database import migration_check, tidying
 from kit.database.errors import Unreachable
 from kit.database.migrating import UnusableError, connected, engine_for, may_be_usable_later
@@ -43,6 +44,15 @@ async def test_a_database_that_is_lost_during_a_migration_is_named_too(engine_of
     with pytest.raises(UnusableError, match="gone"):
         async with connected(engine_of_file):
             raise Unreachable("gone")
+
+
+async def test_a_service_connects_to_a_new_file_while_another_process_migrates_it(engine_of_file: AsyncEngine) -> None:
+    database = Database(engine_of_file.url.set(drivername="sqlite+aiosqlite"))
+    async with connected(engine_of_file) as connection, connection.begin():
+        await connection.execute(text("CREATE TABLE shelf (id INTEGER)"))
+        async with database.writer.connect() as other:
+            await other.get_raw_connection()
+    await database.dispose()
 
 
 async def test_a_wrong_statement_of_a_migration_keeps_its_traceback(engine_of_file: AsyncEngine) -> None:
