@@ -4,7 +4,7 @@ LEFTOVERS += benchmarks/peers/fastify/node_modules
 .PHONY: bench bench-before bench-growth
 
 bench: .venv-bench/ready .venv-bench-robyn/ready benchmarks/peers/fastify/node_modules ## Compare with other services, in 20 minutes; started again, it continues; QUICK=1 for three minutes, ARGS=--help
-	@.venv-bench/bin/python -m benchmarks $(if $(QUICK),--quick) $(ARGS)
+	@.venv-bench/bin/python -m benchmarks $(if $(filter-out 0 no false,$(QUICK)),--quick) $(ARGS)
 
 bench-before: .venv/dev ## Compare the speed with that of the commit before, in two minutes
 	@$(BIN)/python -m benchmarks.before

@@ -13,7 +13,7 @@ cluster-stop: ## Stop the cluster that runs in the background
 	@$(BIN)/python -m tests.cluster stop
 
 cluster-kill: ## Kill the postmaster of the primary; NODE=1 kills its Patroni too, as if its machine had died
-	@$(BIN)/python -m tests.cluster kill $(if $(NODE),node)
+	@$(BIN)/python -m tests.cluster kill $(if $(filter-out 0 no false,$(NODE)),node)
 
 cluster-freeze: ## Freeze the primary and its Patroni for 28 s, so that another one replaces it
 	@$(BIN)/python -m tests.cluster freeze
