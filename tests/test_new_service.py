@@ -17,6 +17,7 @@ from kit.scaffolding.project import Project
 from kit.scaffolding.project_files import files_of
 from kit.scaffolding.resource_arguments import ResourceArguments
 from kit.scaffolding.service_names import NEUTRAL, first_resource, package_of, title_of
+from kit.scaffolding.transfer import Transfer
 from tests.live import PROJECT
 
 pytestmark = pytest.mark.slow
@@ -106,13 +107,23 @@ def test_the_pages_of_a_new_service_name_only_tests_and_commands_that_it_has(mad
     source = "".join(text for name, text in texts(made).items() if name.startswith("tests/"))
     for page, text in pages.items():
         assert set(re.findall(r"`(make [a-z-]+)[ `]", text)) <= commands, page
-        assert [name for name in re.findall(r"`(tests/[\w/.]+)`", text) if not (made / name).exists()] == [], page
+        files = [
+            name for name in re.findall(r"`(tests/[\w/.]+)`", text) if "invoice" not in name
+        ]  # the pages make these
+        assert [name for name in files if not (made / name).exists()] == [], page
         assert [name for name in re.findall(r"`(test_\w+)`", text) if f"def {name}(" not in source] == [], page
 
 
 def test_the_pages_of_a_new_service_keep_what_they_promise(made: Path) -> None:
     assert "`make migration RENAME=user.full_name:name` renames a column" in (made / "docs/migrations.md").read_text()
     assert "security" not in (made / "docs/permissions.md").read_text()
+
+
+@pytest.mark.parametrize("kept", [(), ("item", "post")])
+def test_a_page_with_requests_to_removed_resources_is_not_copied(kept: tuple[str, ...], source: Path) -> None:
+    files = Transfer(Project(source), "orders", frozenset({"user", "token", "me", *kept})).files
+    assert "docs/adding-a-resource.md" in files
+    assert "docs/first-steps.md" not in files
 
 
 def test_the_index_of_a_new_service_lists_only_its_own_pages(made: Path) -> None:

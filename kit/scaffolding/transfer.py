@@ -120,7 +120,8 @@ class Transfer:
     def is_about_the_example(self, name: str) -> bool:
         """Return whether a page mentions a removed resource or the project, so that it is not copied."""
         text = (self.project.folder / name).read_text()
-        others = rf"\b{self.old}[/.](?!(?:{'|'.join(self.removed)})\b)" if self.removed else rf"\b{self.old}[/.]"
+        package = rf"(?:(?<![\w/])|(?<=tests/)){self.old}[/.]"  # and not a path of a URL
+        others = rf"{package}(?!(?:{'|'.join(self.removed)})\b)" if self.removed else package
         return bool(self.example_names.search(re.sub(others, "", text)))
 
     def linked(self, name: str) -> Iterator[str]:
