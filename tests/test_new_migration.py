@@ -274,6 +274,10 @@ async def test_a_migration_is_kept_untried_if_the_rows_cannot_be_copied(
     assert "\nWritten: " in said
 
 
+def test_a_message_of_spaces_is_that_of_none() -> None:
+    assert new_migration.in_docstring("  ") == "change"
+
+
 def test_an_invalid_rename_is_reported_in_one_message() -> None:
     said = new_migration.main("empty", "age->years")
     assert said == "RENAME is 'age->years'. Write it as user.full_name:name (a column) or user:account (a table)."

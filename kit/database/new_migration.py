@@ -77,8 +77,8 @@ def refuse_empty(_: MigrationContext, __: object, scripts: list[ops.MigrationScr
 
 
 def in_docstring(message: str) -> str:
-    """Return a message as it can stand in a docstring: in one line, without backslashes and double quotes."""
-    return " ".join(message.split()).replace("\\", "/").replace('"', "'")
+    """Return a message for a docstring: in one line, without backslashes and double quotes, and not empty."""
+    return " ".join(message.split()).replace("\\", "/").replace('"', "'") or "change"
 
 
 async def former(renames: Collection[Rename]) -> Before:
