@@ -22,6 +22,8 @@ from kit.http.fairness import FairPool
 
 SMALL_CACHE = "cache_size=-512"
 """The page cache of each reading connection: 512 KiB suffice, because the operating system caches the file too."""
+EXACT_LIKE = "case_sensitive_like=ON"
+"""LIKE distinguishes upper and lower case, as on PostgreSQL. SQLAlchemy compiles `ilike` to LIKE of `lower(…)`."""
 CLOCK_INTERVAL = 1_000_000
 """Instructions of SQLite's virtual machine between two checks of the statement timeout: about 10 ms."""
 
@@ -111,7 +113,7 @@ def preparation(pool: Pool, pragmas: Sequence[str]) -> Callable[[Any, Any], None
             lambda driver: driver.set_progress_handler(lambda: time.monotonic() > info["until"], CLOCK_INTERVAL)
         )
         cursor = connection.cursor()
-        for pragma in pragmas:
+        for pragma in (EXACT_LIKE, *pragmas):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.execute("SELECT count(*) FROM sqlite_master")  # opens the write-ahead log
         cursor.fetchall()
