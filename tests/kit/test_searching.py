@@ -182,9 +182,8 @@ async def test_statements_that_replace_rows_keep_the_index(database: Database) -
     assert (await titles(database, q="mouse"), await titles(database, q="crow")) == ([], ["Crow"])
     await execute(database, delete(Song).where(col(Song.id) == ident(1)))
     async with database.writer.connect() as connection:
-        await (await connection.execution_options(isolation_level="AUTOCOMMIT")).exec_driver_sql("COMMIT")
-        await connection.exec_driver_sql("VACUUM")
-        await connection.exec_driver_sql("BEGIN")
+        driver: Any = (await connection.get_raw_connection()).driver_connection
+        await driver.execute("VACUUM")
     assert await titles(database, SongQuery, q="PSALM") == ["Psalm"]
 
 
