@@ -157,8 +157,8 @@ def test_changed_tables_of_the_kit_get_a_migration(service: Path) -> None:
     keys = service / "kit/operations/idempotency.py"
     change(
         keys,
-        "    status: int = Field(default=0)\n",
-        "    status: int = Field(default=0)\n    reason: str | None = None\n",
+        "    status: int = Field(default=0, sa_type=Integer)\n",
+        "    status: int = Field(default=0, sa_type=Integer)\n    reason: str | None = None\n",
     )
     assert upgrade.has_changed_tables(service)
 
