@@ -13,13 +13,14 @@ from math import isfinite
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
-from sqlalchemy import JSON, BigInteger, Dialect, Integer, Interval, Numeric, String
+from sqlalchemy import BigInteger, Dialect, Integer, Interval, Numeric, String
 from sqlalchemy.orm import LoaderCallableStatus
 from sqlalchemy.sql import operators
 from sqlalchemy.types import NULLTYPE, TypeDecorator, TypeEngine
 
 from kit.models.decimal_forms import Form, compared, decode, encode, exact, rounded
 from kit.models.decimals import EXACT, plain_decimal
+from kit.models.json_comparisons import ComparedJSON
 from kit.models.json_equality import is_same_json
 from kit.models.texts import codec_of
 
@@ -285,7 +286,7 @@ class JsonColumn(TypeDecorator[Any]):
     `adapter` does.
     """
 
-    impl = JSON
+    impl = ComparedJSON
     cache_ok = True
 
     def __init__(self, adapter: TypeAdapter[Any], stored: TypeAdapter[Any] | None = None) -> None:

@@ -20,6 +20,7 @@ from kit.models.columns import BIGINT, DecimalColumn, DurationColumn, EnumColumn
 from kit.models.decimal_rules import apply_decimal_rules
 from kit.models.explicit_types import suitable_type, unsuitable
 from kit.models.indexes import refuse_json_entries, refuse_long_entries, widen_indexes
+from kit.models.json_comparisons import refuse_comparisons
 from kit.models.json_equality import compare_as_json
 from kit.models.json_values import MAX_INTEGER, MIN_INTEGER
 from kit.models.kinds import Shape, option, shape_of, shape_of_field
@@ -150,6 +151,7 @@ def complete_table(entity: Any, table: Table) -> None:
         complete_column(entity, table, name, column)
     apply_decimal_rules(entity, table)
     compare_as_json(table)
+    refuse_comparisons(table)
     refuse_json_entries(entity, table)
     refuse_long_entries(entity, table)
     widen_indexes(table)
