@@ -1,8 +1,9 @@
 """Comparisons of JSON in SQL: refused, because PostgreSQL has none for JSON, and SQLite compares its text."""
 
+from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import JSON, ColumnElement, Table
+from sqlalchemy import JSON, Column, ColumnElement
 from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.sql import operators
 
@@ -33,8 +34,7 @@ class ComparedJSON(JSON):
     comparator_factory = JSONComparator
 
 
-def refuse_comparisons(table: Table) -> None:
-    """Let the columns with SQLAlchemy's JSON, as by `sa_type=JSON`, refuse comparisons too."""
-    for column in table.columns:
-        if type(column.type) is JSON:
-            column.type.comparator_factory = JSONComparator
+def refuse_comparisons(columns: Iterable[Column[Any]]) -> None:
+    """Let columns with SQLAlchemy's JSON, as by `sa_type=JSON`, refuse comparisons too."""
+    for column in columns:
+        column.type.comparator_factory = JSONComparator

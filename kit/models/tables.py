@@ -9,7 +9,7 @@ from typing import Any, get_origin
 
 from pydantic import BaseModel, Json, TypeAdapter
 from pydantic.fields import FieldInfo
-from sqlalchemy import Boolean, Column, Float, Integer, LargeBinary, Table, Uuid
+from sqlalchemy import JSON, Boolean, Column, Float, Integer, LargeBinary, Table, Uuid
 from sqlalchemy.types import NullType, TypeEngine
 from sqlmodel import AutoString, Field, SQLModel
 
@@ -18,7 +18,7 @@ from kit.models.bound_checks import within
 from kit.models.bounds import digits_of
 from kit.models.columns import BIGINT, DecimalColumn, DurationColumn, EnumColumn, JsonColumn, TextColumn, text_type
 from kit.models.decimal_rules import apply_decimal_rules
-from kit.models.explicit_types import suitable_type, unsuitable
+from kit.models.explicit_types import has_variants, suitable_type, unsuitable
 from kit.models.indexes import refuse_json_entries, refuse_long_entries, widen_indexes
 from kit.models.json_comparisons import refuse_comparisons
 from kit.models.json_equality import compare_as_json
@@ -151,7 +151,7 @@ def complete_table(entity: Any, table: Table) -> None:
         complete_column(entity, table, name, column)
     apply_decimal_rules(entity, table)
     compare_as_json(table)
-    refuse_comparisons(table)
+    refuse_comparisons(column for column in table.columns if is_json_of_both(column.type))
     refuse_json_entries(entity, table)
     refuse_long_entries(entity, table)
     widen_indexes(table)
@@ -167,6 +167,11 @@ def complete_column(entity: Any, table: Table, name: str, column: Column[Any]) -
     convert_texts(column, field)
     if not column.foreign_keys and not column.primary_key:
         add_check(table, column, field)
+
+
+def is_json_of_both(kind: TypeEngine[Any]) -> bool:
+    """Return whether a column type is SQLAlchemy's JSON, without a variant such as JSONB on PostgreSQL."""
+    return type(kind) is JSON and not has_variants(kind)
 
 
 def is_any_or_none(field: FieldInfo) -> bool:

@@ -3,10 +3,11 @@
 from typing import Any
 
 import pytest
-from sqlalchemy import MetaData
+from sqlalchemy import JSON, MetaData
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import registry
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field, SQLModel, col
 
 from kit import Database, Entity
 from tests.engines import url_for
@@ -23,11 +24,16 @@ class Parcel(Anything, table=True):
     content: Any = None
     weight: Any = 1
     kept: Any = Field(default=None, sa_column_kwargs={"nullable": False})
+    notes: dict[str, Any] = Field(default_factory=dict, sa_type=JSON().with_variant(JSONB(), "postgresql"))
 
 
 def test_a_field_of_any_type_with_the_default_none_may_be_null() -> None:
     columns = Parcel.__table__.c  # type: ignore[attr-defined]
     assert [columns[name].nullable for name in ("content", "weight", "kept")] == [True, False, False]
+
+
+def test_a_type_with_a_variant_has_its_own_comparisons() -> None:
+    assert str(col(Parcel.notes) == {"a": 1}) == "parcel.notes = :notes_1"
 
 
 async def test_a_lone_number_comes_back_the_same_from_both_databases(new_database: Any) -> None:
