@@ -13,7 +13,7 @@ from sqlalchemy.pool import NullPool
 
 from kit.database.errors import DRIVER_ERRORS, FAILURES, first_line, meaning_of
 from kit.database.hosts import connect
-from kit.database.sqlite_engines import begin_immediate
+from kit.database.sqlite_engines import EXACT_LIKE, begin_immediate
 from kit.database.sqlite_functions import add_functions
 from kit.database.sqlite_rebuild import DRIVER
 from kit.database.url_options import driver_options
@@ -81,4 +81,5 @@ def prepare(connection: Any, _: object) -> None:
     add_functions(connection)
     cursor = connection.cursor()
     cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute(f"PRAGMA {EXACT_LIKE}")  # for CHECKs and statements with LIKE, as in the service
     cursor.close()

@@ -55,6 +55,11 @@ async def test_a_service_connects_to_a_new_file_while_another_process_migrates_i
     await database.dispose()
 
 
+async def test_like_distinguishes_upper_and_lower_case_in_migrations_too(engine_of_file: AsyncEngine) -> None:
+    async with connected(engine_of_file) as connection:
+        assert not await connection.scalar(text("SELECT 'A' LIKE 'a'"))
+
+
 async def test_a_wrong_statement_of_a_migration_keeps_its_traceback(engine_of_file: AsyncEngine) -> None:
     with pytest.raises(OperationalError, match="syntax error") as raised:
         async with connected(engine_of_file) as connection:
