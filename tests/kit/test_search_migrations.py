@@ -47,7 +47,7 @@ async def migrate(connection: AsyncConnection, change: Callable[[Operations], An
 
 FOUND = """SELECT title FROM kit_song WHERE rowid IN (
     SELECT rowid FROM kit_song_search WHERE kit_song_search MATCH ?1 UNION SELECT changed FROM kit_song_search_changes
-) AND title LIKE '%' || ?1 || '%'"""
+) AND lower(title) LIKE '%' || ?1 || '%'"""
 
 
 async def found(connection: AsyncConnection, word: str) -> list[Any]:
