@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.types import Message
 
 from kit import Body
-from kit.http.bodies import BufferedRequest, read_body, refuse_encoded
+from kit.http.bodies import BodyMemory, BufferedRequest, IncomingBody, read_body, refuse_encoded
 from kit.http.documents import parse
 from kit.http.encoding import TooManyMarksError, composed
 from kit.http.problems import Problem
@@ -41,6 +41,40 @@ async def test_a_body_in_parts_is_read_as_a_whole() -> None:
         {"type": "http.request", "body": b'{"a":', "more_body": True}, {"type": "http.request", "body": b"1}"}
     )
     assert parse(await read_body(request.receive, dict(request.scope["headers"]), 100)) == {"a": 1}
+
+
+class Connection:
+    """A connection on which a body has arrived as a whole."""
+
+    def __init__(self, body: bytes) -> None:
+        self.body: bytes | None = body
+
+    def take_whole(self) -> bytes | None:
+        body, self.body = self.body, None
+        return body
+
+    async def receive(self) -> Message:
+        return {"type": "http.disconnect"}
+
+
+async def test_a_body_that_has_arrived_as_a_whole_is_taken_without_its_messages() -> None:
+    body = IncomingBody(Connection(b"12").receive, BodyMemory(1), "Ann")
+    assert await body.read_ahead({"headers": []}, 100)
+    request = BufferedRequest(SCOPE, body.receive)
+    assert await request.read({}, 2) == await request.body() == b"12"
+    assert await body.receive() == {"type": "http.disconnect"}
+
+
+async def test_a_body_that_has_arrived_as_a_whole_may_be_received_by_messages() -> None:
+    body = IncomingBody(Connection(b"12").receive, BodyMemory(1), "Ann")
+    assert await body.read_ahead({"headers": []}, 100)
+    assert await body.receive() == {"type": "http.request", "body": b"12"}
+    assert body.take_whole() is None
+
+
+async def test_a_body_that_has_arrived_as_a_whole_may_be_too_large() -> None:
+    with pytest.raises(Problem, match="at most 1 byte"):
+        await BufferedRequest(SCOPE, Connection(b"12").receive).read({}, 1)
 
 
 async def test_a_body_that_is_read_again_is_the_same() -> None:

@@ -38,7 +38,15 @@ class Bill(PlainTable, table=True):
     notes: dict[str, Any] = Field(default_factory=dict, sa_type=sa.JSON)
     local: datetime = Field(default=LOCAL, sa_type=sa.DateTime)
     parent_id: int | None = Field(default=None, foreign_key="plain_bill.id")
+    other_id: int | None = Field(default=None, sa_column=sa.Column(sa.ForeignKey("plain_later.id")))
     number: int = 0
+
+
+class Later(PlainTable, table=True):
+    """A table to which one refers that is declared before it, so that the type of its id is not known there."""
+
+    __tablename__: ClassVar[str] = "plain_later"
+    id: int | None = Field(default=None, primary_key=True)
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +69,7 @@ async def test_values_are_read_as_they_were_stored(database: Database) -> None:
         bill = (await session.exec(select(Bill).where(Bill.name == "ä"))).one()
     assert (bill.amount, bill.created, bill.paid) == (Decimal("90071992547409.93"), MOMENT, MOMENT)
     assert (bill.created.tzinfo, bill.took, bill.notes, bill.number) == (UTC, timedelta(seconds=1.5), {"a": [1]}, 2**40)
-    assert bill.local == LOCAL
+    assert (bill.local, bill.other_id) == (LOCAL, None)
     assert str(bill.price) in ("1.00", "1.01")
 
 

@@ -97,3 +97,8 @@ async def test_a_change_within_a_mutable_value_of_a_copy_is_noticed(database: Da
         rows = (await reads.exec(select(HabitNotes).order_by("id"))).all()
         assert [each.notes for each in rows] == [{"a": 1}, {"a": 1, "b": 2}]
     assert row._seen == ["once", "twice"]
+
+
+def test_a_copy_of_a_new_row_has_no_values_that_the_database_computes() -> None:
+    copied = copy(HabitAuthor(id=1, name="Ann"))
+    assert (copied.id, copied.name, "count_of_books" in vars(copied)) == (1, "Ann", False)
