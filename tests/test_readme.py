@@ -122,7 +122,7 @@ def test_every_file_and_test_named_in_the_docs_exists(page: str) -> None:
 
 
 def calls_in(page: Path) -> Iterator[ast.Call]:
-    """Yield the calls of functions of the kit in the code of a page, without those that leave out arguments."""
+    """Yield the calls of kit functions in the code of a page, except calls with omitted arguments (`…`)."""
     for code in re.findall(r"`([^`\n]+)`", page.read_text()):
         try:
             tree = ast.parse(code)

@@ -88,7 +88,7 @@ class PublishedKeys:
             self._fetching = None
 
     def _usable(self, keys: Iterable[jwt.PyJWK]) -> list[jwt.PyJWK]:
-        """Return the keys for signatures by one of the algorithms."""
+        """Return the keys that sign with one of the accepted algorithms."""
         signing = [key for key in keys if key.public_key_use in (None, "sig")]
         return [key for key in signing if key.algorithm_name in self.algorithms]
 

@@ -132,7 +132,7 @@ DISTINCT: dict[re.Pattern[str], Callable[[str, int], str]] = {
     re.compile(r"P[0-9DHMST.]+"): lambda _, number: f"PT{number}S",
     re.compile(r"\d+(\.\d+){3}|[0-9a-f:]*::[0-9a-f:]*"): lambda text, number: str(ip_address(text) + number),
 }
-"""Functions for the forms of texts that are no plain words. Each returns a value of its own for each number."""
+"""Functions by text format, such as UUID. Each returns a text of this format that is unique for the given number."""
 
 
 def varied(example: Any, number: int) -> Iterator[Any]:

@@ -29,6 +29,7 @@ from kit.models.kinds import UNIONS, Shape, shape_of_field
 USUAL = frozenset((*IMMUTABLE, NoneType))
 """The types of most values. They are immutable, and so are those of their subclasses, such as enums."""
 SET = object.__setattr__
+"""Sets an attribute without the `__setattr__` of an entity, which pydantic's own state does not need."""
 SQLALCHEMY_LISTENERS = 1
 """The number of `init` listeners of SQLAlchemy itself."""
 DECORATORS = ("validators", "field_validators", "root_validators", "model_validators")
@@ -80,7 +81,7 @@ class RowTemplate:
     fields: Mapping[str, Any]
     """All fields in their order, with their constant defaults."""
     factories: Sequence[tuple[str, Callable[[], Any]]]
-    """The fields whose default is made for each row."""
+    """The fields with a default factory, which is called for each row."""
     of_body: frozenset[str]
     """The fields whose value is in the body."""
     has_other_fields: bool

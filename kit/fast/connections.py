@@ -27,7 +27,7 @@ class WholeCycle(RequestResponseCycle):
     """A cache: uvicorn's default headers, which change every second, and by status the first lines of a response."""
 
     def take_whole(self) -> bytes | None:
-        """Return the body, as `receive` does, if it has arrived as a whole. Otherwise None, without an effect."""
+        """Return the body if all of it has arrived, as `receive` would. Otherwise return None, and change nothing."""
         if self.more_body or self.disconnected or self.response_complete or self.waiting_for_100_continue:
             return None
         self.flow.resume_reading()

@@ -247,7 +247,7 @@ class BufferedRequest(Request):
 
 
 def whole_body(receive: Receive) -> bytes | None:
-    """Return the body by `take_whole` of the object to which a method `receive` belongs, if it has arrived as a whole.
+    """Return the body if all of it has arrived, by the method `take_whole` of the object that has the method `receive`.
 
     It saves the message of the body, which takes a coroutine in each layer, and a timer. None: it has to be received.
     """

@@ -18,7 +18,7 @@ WITHOUT_TABLE = (
     "Write `table=True` in it; `registry` belongs into a base class without a table, as in "
     "`class Base(SQLModel, registry=REGISTRY)`, because SQLModel makes a class with `registry` abstract."
 )
-"""How to give a class a table that has none."""
+"""The remedy in messages about a class without a table."""
 
 
 def complete(relationships: Mapping[str, Any]) -> None:

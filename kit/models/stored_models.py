@@ -84,7 +84,7 @@ def is_model(annotation: Any) -> bool:
 
 
 def has_serializers(annotation: Any) -> bool:
-    """Return whether a type has serializers of the application, not those of models in its containers and unions."""
+    """Return whether a type has custom serializers. Those of models within its containers and unions do not count."""
     if get_origin(annotation) is Annotated:
         plain, *metadata = get_args(annotation)
         return has_serializers(plain) or any(isinstance(part, PlainSerializer | WrapSerializer) for part in metadata)
